@@ -1,0 +1,61 @@
+/*
+ * view - the cluster's objects in memory, with the indexes that deciding code needs.
+ * Plain data, no I/O. The store fills it from etcd's watch; tests fill it by hand. Objects are const and
+ * shared; replacing one frees the old unless a transaction holds it (see txn.h). Loop thread only.
+ */
+#pragma once
+#include "proto/pb.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum kind {
+	KIND_CLUSTER,  /* one object, id "cluster" */
+	KIND_NODE,
+	KIND_SERVICE,
+	KIND_TASK,
+	KIND_TOKEN,
+	KIND_COUNT,
+};
+
+/* What a kind is: how its key looks and how its value is packed. */
+struct kind_info {
+	const char *name;                            /* part of the key: "node" */
+	const ProtobufCMessageDescriptor *type;
+	const char *(*id)(const void *obj);
+	const char *(*unique_name)(const void *obj); /* "" = none; services: spec.name */
+	Skein__Meta **(*meta)(void *obj);
+};
+const struct kind_info *kind_info(enum kind kind);
+
+struct view;
+
+struct view *view_new(void);
+void view_free(struct view *v);
+
+/* Put an object (takes it over; must be of the kind's type with an id) or delete one by id.
+ * Returns the object that was there, now the caller's to pb_free, or NULL. */
+void *view_put(struct view *v, enum kind kind, void *obj);
+void *view_del(struct view *v, enum kind kind, const char *id);
+
+/* Borrowed until the object is replaced. NULL when there is none. */
+const void *view_get(const struct view *v, enum kind kind, const char *id);
+static inline const pb_cluster *view_cluster(const struct view *v) { return view_get(v, KIND_CLUSTER, "cluster"); }
+static inline const pb_node *view_node(const struct view *v, const char *id) { return view_get(v, KIND_NODE, id); }
+static inline const pb_service *view_service(const struct view *v, const char *id) { return view_get(v, KIND_SERVICE, id); }
+static inline const pb_task *view_task(const struct view *v, const char *id) { return view_get(v, KIND_TASK, id); }
+static inline const pb_token *view_token(const struct view *v, const char *id) { return view_get(v, KIND_TOKEN, id); }
+const pb_service *view_service_by_name(const struct view *v, const char *name);
+
+size_t view_count(const struct view *v, enum kind kind);
+
+/*
+ * Snapshots for iteration: an array of borrowed pointers, sorted by id (tasks of a service: by slot,
+ * then created_at, then id). The array is the caller's (free()); *ret_n its length. Objects put or deleted while
+ * it is in use stay readable only inside a transaction (txn.h keeps replaced ones).
+ */
+const void **view_list(const struct view *v, enum kind kind, size_t *ret_n);
+const pb_task **view_tasks_of_service(const struct view *v, const char *service_id, size_t *ret_n);
+const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, size_t *ret_n);
+/* Tasks in a state below ASSIGNED whose desired state is at most RUNNING. */
+const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n);

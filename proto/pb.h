@@ -1,0 +1,136 @@
+/*
+ * pb - short names for the generated messages, and helpers to copy and change them.
+ *
+ * Messages that others may hold are `const`: pb_dup() first, then change the copy. Strings in a
+ * message are heap memory (or the library's shared empty string): only the setters here assign them.
+ */
+#pragma once
+#include "ca.pb-c.h"
+#include "control.pb-c.h"
+#include "dispatcher.pb-c.h"
+#include "local.pb-c.h"
+#include "member.pb-c.h"
+#include "objects.pb-c.h"
+#include "peer.pb-c.h"
+
+#include <stdbool.h>
+
+typedef Skein__KeyValue pb_kv;
+typedef Skein__Cluster pb_cluster;
+typedef Skein__ClusterSpec pb_cluster_spec;
+typedef Skein__JoinToken pb_token;
+typedef Skein__Node pb_node;
+typedef Skein__NodeSpec pb_node_spec;
+typedef Skein__NodeDescription pb_node_description;
+typedef Skein__NodeStatus pb_node_status;
+typedef Skein__Resources pb_resources;
+typedef Skein__ImageInfo pb_image_info;
+typedef Skein__Service pb_service;
+typedef Skein__ServiceSpec pb_service_spec;
+typedef Skein__Task pb_task;
+typedef Skein__TaskSpec pb_task_spec;
+typedef Skein__TaskStatus pb_task_status;
+typedef Skein__ContainerSpec pb_container_spec;
+typedef Skein__Mount pb_mount;
+typedef Skein__Ulimit pb_ulimit;
+typedef Skein__RestartPolicy pb_restart_policy;
+typedef Skein__Placement pb_placement;
+typedef Skein__UpdateConfig pb_update_config;
+typedef Skein__UpdateStatus pb_update_status;
+typedef Skein__LogLine pb_log_line;
+
+/* Enumerators without the generated prefix: TASK_RUNNING, NODE_READY, ROLE_MANAGER, ... */
+enum {
+	TASK_NEW = SKEIN__TASK_STATE__TASK_NEW,
+	TASK_PENDING = SKEIN__TASK_STATE__TASK_PENDING,
+	TASK_ASSIGNED = SKEIN__TASK_STATE__TASK_ASSIGNED,
+	TASK_ACCEPTED = SKEIN__TASK_STATE__TASK_ACCEPTED,
+	TASK_PREPARING = SKEIN__TASK_STATE__TASK_PREPARING,
+	TASK_READY = SKEIN__TASK_STATE__TASK_READY,
+	TASK_STARTING = SKEIN__TASK_STATE__TASK_STARTING,
+	TASK_RUNNING = SKEIN__TASK_STATE__TASK_RUNNING,
+	TASK_COMPLETE = SKEIN__TASK_STATE__TASK_COMPLETE,
+	TASK_SHUTDOWN = SKEIN__TASK_STATE__TASK_SHUTDOWN,
+	TASK_FAILED = SKEIN__TASK_STATE__TASK_FAILED,
+	TASK_REJECTED = SKEIN__TASK_STATE__TASK_REJECTED,
+	TASK_REMOVE = SKEIN__TASK_STATE__TASK_REMOVE,
+	TASK_ORPHANED = SKEIN__TASK_STATE__TASK_ORPHANED,
+
+	NODE_UNKNOWN = SKEIN__NODE_STATE__NODE_UNKNOWN,
+	NODE_DOWN = SKEIN__NODE_STATE__NODE_DOWN,
+	NODE_READY = SKEIN__NODE_STATE__NODE_READY,
+	NODE_DISCONNECTED = SKEIN__NODE_STATE__NODE_DISCONNECTED,
+
+	NODE_ROLE_WORKER = SKEIN__NODE_ROLE__WORKER,
+	NODE_ROLE_MANAGER = SKEIN__NODE_ROLE__MANAGER,
+
+	AVAILABILITY_ACTIVE = SKEIN__AVAILABILITY__ACTIVE,
+	AVAILABILITY_PAUSE = SKEIN__AVAILABILITY__PAUSE,
+	AVAILABILITY_DRAIN = SKEIN__AVAILABILITY__DRAIN,
+
+	RESTART_NONE = SKEIN__RESTART_CONDITION__RESTART_NONE,
+	RESTART_ON_FAILURE = SKEIN__RESTART_CONDITION__RESTART_ON_FAILURE,
+	RESTART_ANY = SKEIN__RESTART_CONDITION__RESTART_ANY,
+
+	MOUNT_BIND = SKEIN__MOUNT_TYPE__MOUNT_BIND,
+	MOUNT_VOLUME = SKEIN__MOUNT_TYPE__MOUNT_VOLUME,
+	MOUNT_TMPFS = SKEIN__MOUNT_TYPE__MOUNT_TMPFS,
+
+	IMAGE_FROM_REGISTRY = SKEIN__IMAGE_ORIGIN__REGISTRY,
+	IMAGE_LOADED = SKEIN__IMAGE_ORIGIN__LOADED,
+};
+
+/* "RUNNING", "READY", "ACTIVE", ... as generated, without the prefix. Static strings. */
+const char *pb_task_state_name(int state);
+const char *pb_node_state_name(int state);
+const char *pb_role_name(int role);                 /* "worker", "manager" */
+const char *pb_availability_name(int availability); /* "active", ... */
+
+/* ---- copies */
+
+/* Deep copy of any message; free with pb_free. */
+void *pb_dup(const void *msg);
+/* Free a message and all it owns. NULL is fine. */
+void pb_free(void *msg);
+static inline void pb_freep(void *p)
+{
+	pb_free(*(void **)p);
+	*(void **)p = NULL;
+}
+#define _cleanup_pb_ __attribute__((cleanup(pb_freep)))
+
+/* A new message of a type on the heap, with its defaults: pb_new(&skein__task__descriptor). */
+void *pb_new(const ProtobufCMessageDescriptor *type);
+
+/* Serialised equality: same type, same bytes. NULL equals only NULL. */
+bool pb_equal(const void *a, const void *b);
+
+/* ---- strings and lists inside heap messages */
+
+/* Assign a string field: frees the old one, copies the new; NULL means "". */
+void pb_set_str(char **field, const char *value);
+/* Replace a sub-message field by a copy (NULL: drop it). */
+void pb_set_msg(void *field, const void *msg);
+/* Append a copy to a repeated string field. */
+void pb_strs_add(size_t *n, char ***list, const char *s);
+/* Append a message to a repeated message field; takes it over. */
+void pb_msgs_add(size_t *n, void *list, void *msg);
+/* Remove (and free) entry i of a repeated message / string field; keeps the order. */
+void pb_msgs_del(size_t *n, void *list, size_t i);
+void pb_strs_del(size_t *n, char ***list, size_t i);
+
+/* Labels. kv_get: NULL when absent; borrowed from the list. */
+const char *pb_kv_get(pb_kv *const *list, size_t n, const char *key);
+void pb_kv_set(size_t *n, pb_kv ***list, const char *key, const char *value);
+bool pb_kv_del(size_t *n, pb_kv ***list, const char *key);
+
+/* ---- checks of bytes from outside */
+
+/*
+ * Unpack and check: every string valid UTF-8 without control characters other than \t \n,
+ * no trailing bytes. NULL on anything else.
+ */
+void *pb_unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t len);
+
+/* Swarm's defaults for whatever sub-message a service spec leaves out (heap message, changed in place). */
+void pb_service_spec_defaults(pb_service_spec *spec);
