@@ -6,6 +6,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/param.h> /* MIN, MAX: libuv's header brings them as well */
 #include <unistd.h>
 
 void *xmalloc(size_t size);
@@ -21,9 +22,6 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* Run fn(&variable) when the variable goes out of scope. */
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
