@@ -68,6 +68,10 @@ void options_defaults(const struct option_def *defs, void *values);
 void options_fini(const struct option_def *defs, void *values);
 
 /*
+ * The flag comes first, then the environment variable of the option, then the file, then `def`.
+ * A list's default is replaced by the first value given. Sizes, durations and cores are never negative
+ * unless `min` says so (signed kinds read min and max as int64_t).
+ *
  * Read flags and positional arguments; flags may stand anywhere before "--". With
  * stop_at_first_arg, everything from the first positional on is positional (docker's
  * IMAGE [COMMAND...]): no flag is read behind it.
@@ -91,5 +95,7 @@ int options_parse_text(const struct option_def *defs, void *values, const char *
 
 /* The "Options:" part of --help, aligned and wrapped to `width` columns. */
 void options_print_help(const struct option_def *defs, FILE *out, unsigned width);
+/* The same without the heading, for programs with several groups. */
+void options_print_list(const struct option_def *defs, FILE *out, unsigned width);
 /* The OPTIONS part of a man page (man(7) macros). */
 void options_print_man(const struct option_def *defs, FILE *out);
