@@ -163,8 +163,8 @@ static void bad_values_name_flag_value_and_what_is_accepted(void **state)
 		{"--replica=3", "unknown flag --replica: did you mean --replicas?"},
 		{"--lable=x", "unknown flag --lable: did you mean --label?"},
 		{"--frobnicate", "unknown flag --frobnicate"},
-		{"--no-listen", "unknown flag --no-listen"},
-		{"--no-quiet=true", "unknown flag --no-quiet"},
+		{"--no-listen", "unknown flag --no-listen: did you mean --listen?"},
+		{"--no-quiet=true", "unknown flag --no-quiet: did you mean --quiet?"},
 		{"--=x", "unknown flag --"},
 		{"-x", "unknown flag -x"},
 	};
