@@ -1,0 +1,402 @@
+#include "task.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/str.h"
+#include "taskdb.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct task {
+	const struct task_env *env;
+	pb_task *obj;              /* as assigned, with our status */
+	struct strv image_peers;
+	struct image *image;
+	struct image_job *image_job;
+	struct container *container;
+	enum task_op op;
+	bool assigned, saved, running, stopping, created, advancing, again;
+};
+
+/* ---------------------------------------------------------------- status */
+
+static pb_task_status *status_of(struct task *t)
+{
+	return t->obj->status;
+}
+
+/* Save what a restart must know; progress below STARTING is found again by itself. */
+static void save(struct task *t)
+{
+	taskdb_put(t->env->db, t->obj, NULL, NULL);
+}
+
+static void set_state(struct task *t, int state, const char *message, const char *err)
+{
+	pb_task_status *s = status_of(t);
+
+	if (state <= (int)s->state)
+		return;
+	s->state = (Skein__TaskState)state;
+	s->at = clock_wall_ns();
+	pb_set_str(&s->message, message);
+	pb_set_str(&s->err, err);
+	if (state >= TASK_STARTING)
+		save(t);
+	log_info("task_state", kv_str("task", t->obj->id), kv_str("service", t->obj->service_name),
+		 kv_str("to", pb_task_state_name(state)), kv_str("error", err ? err : ""));
+	t->env->on_status(t->env->data, t);
+}
+
+/* An error before STARTING rejects the task, one at or after it fails it (Swarm's rule). */
+static void set_failed(struct task *t, const struct error *err)
+{
+	bool rejected = status_of(t)->state < TASK_STARTING;
+
+	set_state(t, rejected ? TASK_REJECTED : TASK_FAILED, rejected ? "preparing" : "starting", err->msg);
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static void advance(struct task *t);
+
+static void on_saved(void *data, const struct error *err)
+{
+	struct task *t = data;
+
+	t->op = OP_NONE;
+	t->saved = true;
+	if (err)
+		set_failed(t, err);
+	advance(t);
+}
+
+static void do_accept(struct task *t)
+{
+	set_state(t, TASK_ACCEPTED, "accepted", NULL);
+	t->op = OP_SAVE;
+	taskdb_put(t->env->db, t->obj, on_saved, t);
+}
+
+static void on_image_progress(void *data, const char *message)
+{
+	struct task *t = data;
+
+	log_debug("task_image", kv_str("task", t->obj->id), kv_str("progress", message));
+}
+
+static void on_image(void *data, struct image *image, const struct error *err)
+{
+	struct task *t = data;
+
+	t->op = OP_NONE;
+	t->image_job = NULL;
+	if (image)
+		t->image = image_ref(image);
+	else if (err->code != ERR_CANCELLED)
+		set_failed(t, err);
+	advance(t);
+}
+
+static void do_prepare(struct task *t)
+{
+	const pb_container_spec *c = t->obj->spec->container;
+	struct error err = ERROR_INIT;
+	struct image_want want = {
+		.ref = c->image,
+		.digest = c->image_digest,
+		.loaded = c->image_origin == IMAGE_LOADED,
+		.registry_auth = str_empty(c->registry_auth) ? NULL : c->registry_auth,
+		.peers = (const char *const *)t->image_peers.v,
+	};
+
+	set_state(t, TASK_PREPARING, "preparing", NULL);
+	if (!t->env->exec_ready(t->env->data, &err)) {
+		set_failed(t, &err);
+		return;
+	}
+	t->op = OP_IMAGE;
+	t->image_job = image_ensure(t->env->images, &want, on_image_progress, on_image, t);
+}
+
+static void on_exit_of_container(void *data, struct container *c, const struct container_exit *end)
+{
+	struct task *t = data;
+	char why[128] = "";
+
+	t->running = false;
+	status_of(t)->exit_code = end->exit_code;
+	status_of(t)->pid = 0;
+	if (end->oom_killed)
+		snprintf(why, sizeof(why), "task: non-zero exit (%d): killed, out of memory (limit reached)",
+			 end->exit_code);
+	else if (end->exit_code != 0 && !t->stopping)
+		snprintf(why, sizeof(why), "task: non-zero exit (%d)", end->exit_code);
+	set_state(t, task_state_of_exit(end->exit_code, t->stopping), t->stopping ? "shutdown" : "finished", why);
+	advance(t);
+}
+
+static void on_created(void *data, struct container *c, const struct error *err)
+{
+	struct task *t = data;
+
+	t->op = OP_NONE;
+	if (err) {
+		t->container = NULL;
+		set_failed(t, err);
+	} else {
+		t->created = true;
+		pb_set_str(&status_of(t)->container_id, container_task_id(c));
+	}
+	advance(t);
+}
+
+static void do_create(struct task *t)
+{
+	t->op = OP_CREATE;
+	t->container = container_create(t->env->exec, t->obj, t->image, on_exit_of_container, on_created, t);
+}
+
+static void on_started(void *data, struct container *c, const struct error *err)
+{
+	struct task *t = data;
+
+	t->op = OP_NONE;
+	if (err) {
+		set_failed(t, err);
+	} else if (status_of(t)->state < TASK_RUNNING) {
+		t->running = true;
+		status_of(t)->pid = container_pid(c);
+		set_state(t, TASK_RUNNING, "started", NULL);
+	}
+	advance(t);
+}
+
+static void do_start(struct task *t)
+{
+	set_state(t, TASK_STARTING, "starting", NULL);
+	t->op = OP_START;
+	container_start(t->container, on_started);
+}
+
+static void do_stop(struct task *t)
+{
+	t->stopping = true;
+	container_stop(t->container, t->obj->spec->container->stop_grace_period);
+}
+
+static void on_removed(void *data, struct container *c, const struct error *err)
+{
+	struct task *t = data;
+
+	if (err)
+		log_error("container_remove", kv_str("task", t->obj->id), kv_err(err));
+	t->op = OP_NONE;
+	t->container = NULL;
+	t->created = false;
+	advance(t);
+}
+
+static void do_remove(struct task *t)
+{
+	t->op = OP_REMOVE;
+	container_remove(t->container, on_removed);
+}
+
+static void do_forget(struct task *t)
+{
+	taskdb_del(t->env->db, t->obj->id);
+	t->env->on_gone(t->env->data, t);
+}
+
+static struct task_facts facts_of(const struct task *t)
+{
+	return (struct task_facts){
+		.state = (int)t->obj->status->state,
+		.desired = (int)t->obj->desired,
+		.assigned = t->assigned,
+		.saved = t->saved,
+		.has_image = t->image != NULL,
+		.has_container = t->created,
+		.running = t->running,
+		.stopping = t->stopping,
+		.op = t->op,
+	};
+}
+
+/* Carry out one action. False: nothing (more) to do now, or the task is gone. */
+static bool step(struct task *t)
+{
+	struct task_facts facts = facts_of(t);
+
+	switch (task_decide(&facts)) {
+	case ACT_NONE:
+		return false;
+	case ACT_ACCEPT:
+		do_accept(t);
+		return true;
+	case ACT_PREPARE:
+		do_prepare(t);
+		return true;
+	case ACT_CREATE:
+		do_create(t);
+		return true;
+	case ACT_READY:
+		set_state(t, TASK_READY, "ready", NULL);
+		return true;
+	case ACT_START:
+		do_start(t);
+		return true;
+	case ACT_STOP:
+		do_stop(t);
+		return true;
+	case ACT_CANCEL:
+		image_job_cancel(t->image_job);
+		return false;
+	case ACT_SHUTDOWN:
+		set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
+		return true;
+	case ACT_REMOVE:
+		do_remove(t);
+		return true;
+	case ACT_FORGET:
+		do_forget(t);
+		return false;
+	}
+	return false;
+}
+
+/* Steps may call back at once: `again` keeps one loop going instead of recursing. */
+static void advance(struct task *t)
+{
+	if (t->advancing) {
+		t->again = true;
+		return;
+	}
+	t->advancing = true;
+	do
+		t->again = false;
+	while (step(t) || t->again);
+	t->advancing = false;
+}
+
+/* ---------------------------------------------------------------- from outside */
+
+static void take_peers(struct task *t, const Skein__Assignment *assignment)
+{
+	strv_fini(&t->image_peers);
+	t->image_peers = (struct strv){0};
+	for (size_t i = 0; i < assignment->n_image_peers; i++)
+		strv_add(&t->image_peers, assignment->image_peers[i]->address);
+}
+
+struct task *task_new(const struct task_env *env, const Skein__Assignment *assignment)
+{
+	struct task *t = xnew(struct task);
+
+	t->env = env;
+	t->obj = pb_dup(assignment->task);
+	if (!t->obj->status)
+		t->obj->status = pb_new(&skein__task_status__descriptor);
+	t->assigned = true;
+	take_peers(t, assignment);
+	advance(t);
+	return t;
+}
+
+static void on_adopted(void *data, struct container *c, enum container_found found,
+		       const struct container_exit *end)
+{
+	struct task *t = data;
+	int state = (int)status_of(t)->state;
+
+	t->op = OP_NONE;
+	t->created = true;
+	if (found == CONTAINER_RUNNING) {
+		t->running = true;
+		status_of(t)->pid = container_pid(c);
+		set_state(t, TASK_RUNNING, "started", NULL);
+	} else if (found == CONTAINER_EXITED && state <= TASK_RUNNING) {
+		on_exit_of_container(t, c, end);
+		return;
+	} else if (state > TASK_RUNNING) {
+		/* ended before: only its files are left */
+	} else if (state >= TASK_STARTING) {
+		set_state(t, TASK_FAILED, "lost", "the container is gone: the host was restarted or it was removed by hand");
+	} else {
+		do_remove(t); /* half-prepared: begin again */
+		return;
+	}
+	advance(t);
+}
+
+struct task *task_adopt(const struct task_env *env, const pb_task *saved)
+{
+	struct task *t = xnew(struct task);
+
+	t->env = env;
+	t->obj = pb_dup(saved);
+	t->assigned = true; /* until the manager says otherwise */
+	t->saved = true;
+	t->op = OP_ADOPT;
+	/* A stop that an earlier agent began counts as asked: the desired state was saved with it. */
+	t->stopping = saved->desired > TASK_RUNNING;
+	t->container = container_adopt(env->exec, t->obj, on_exit_of_container, on_adopted, t);
+	return t;
+}
+
+void task_free(struct task *t)
+{
+	if (!t)
+		return;
+	if (t->container)
+		container_forget(t->container);
+	image_unref(t->image);
+	strv_fini(&t->image_peers);
+	pb_free(t->obj);
+	free(t);
+}
+
+void task_assign(struct task *t, const Skein__Assignment *assignment)
+{
+	bool changed = t->obj->desired != assignment->task->desired;
+
+	t->assigned = true;
+	if (assignment->task->desired > t->obj->desired)
+		t->obj->desired = assignment->task->desired;
+	take_peers(t, assignment);
+	if (changed && t->saved)
+		save(t);
+	/* The manager may have missed the latest status (it was being written when it failed over). */
+	if (assignment->task->status && assignment->task->status->state < status_of(t)->state)
+		t->env->on_status(t->env->data, t);
+	advance(t);
+}
+
+void task_unassign(struct task *t)
+{
+	t->assigned = false;
+	advance(t);
+}
+
+void task_kick(struct task *t)
+{
+	advance(t);
+}
+
+const char *task_id(const struct task *t)
+{
+	return t->obj->id;
+}
+
+const pb_task_status *task_status(const struct task *t)
+{
+	return t->obj->status;
+}
+
+const pb_task *task_object(const struct task *t)
+{
+	return t->obj;
+}

@@ -1,0 +1,42 @@
+/*
+ * worker - the tasks of this node: takes assignment sets, keeps the tasks, collects their statuses for the reporter.
+ */
+#pragma once
+#include "common/error.h"
+#include "proto/pb.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct worker;
+struct exec;
+struct image_store;
+struct taskdb;
+struct reporter;
+
+struct worker_options {
+	uv_loop_t *loop;
+	struct exec *exec;
+	struct image_store *images;
+	struct taskdb *db;
+	struct reporter *reporter;
+	bool (*exec_ready)(void *data, struct error *err);
+	void *data;
+};
+
+struct worker *worker_new(const struct worker_options *options);
+/* Find the containers of an earlier agent. Once, after the exec probe. */
+void worker_adopt(struct worker *w);
+/* Containers go on. */
+void worker_free(struct worker *w);
+
+/* A set from the manager. Returns -1 when an incremental one does not fit what we have (ask for a complete one:
+ * reconnect). */
+int worker_apply(struct worker *w, const Skein__Assignments *set, struct error *err);
+
+/* Stop and remove every task (the node leaves); cb when none is left. */
+void worker_stop_all(struct worker *w, void (*cb)(void *data), void *data);
+
+/* Report the status of every task again (new session). */
+void worker_report_all(struct worker *w);
+unsigned worker_running(const struct worker *w);

@@ -1,0 +1,86 @@
+/* The task state machine as a table: facts in, one action out. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "agent/task.h"
+
+#include <stdio.h>
+
+struct row {
+	const char *name;
+	struct task_facts facts;
+	enum task_action action;
+};
+
+#define RUN .desired = TASK_RUNNING, .assigned = true
+
+static const struct row rows[] = {
+	{"a new task is accepted", {.state = TASK_ASSIGNED, RUN}, ACT_ACCEPT},
+	{"nothing happens before it is saved", {.state = TASK_ACCEPTED, RUN}, ACT_NONE},
+	{"while it is being saved", {.state = TASK_ACCEPTED, RUN, .op = OP_SAVE}, ACT_NONE},
+	{"then its image is fetched", {.state = TASK_ACCEPTED, RUN, .saved = true}, ACT_PREPARE},
+	{"the image is on its way", {.state = TASK_PREPARING, RUN, .saved = true, .op = OP_IMAGE}, ACT_NONE},
+	{"with the image comes the container", {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true}, ACT_CREATE},
+	{"a created container makes it ready",
+	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .has_container = true}, ACT_READY},
+	{"a ready task waits when only READY is wanted",
+	 {.state = TASK_READY, .desired = TASK_READY, .assigned = true, .saved = true, .has_container = true}, ACT_NONE},
+	{"and starts when RUNNING is", {.state = TASK_READY, RUN, .saved = true, .has_container = true}, ACT_START},
+	{"a running task is left alone",
+	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true}, ACT_NONE},
+	{"shutdown stops a running one",
+	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true}, ACT_STOP},
+	{"once", {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+		  .stopping = true}, ACT_NONE},
+	{"unassigning stops it too", {.state = TASK_RUNNING, .desired = TASK_RUNNING, .has_container = true, .running = true},
+	 ACT_STOP},
+	{"shutdown while the image is fetched cancels that",
+	 {.state = TASK_PREPARING, .desired = TASK_SHUTDOWN, .assigned = true, .saved = true, .op = OP_IMAGE}, ACT_CANCEL},
+	{"shutdown waits for a start under way",
+	 {.state = TASK_STARTING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .op = OP_START}, ACT_NONE},
+	{"a task that never ran is shut down at once",
+	 {.state = TASK_READY, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true}, ACT_SHUTDOWN},
+	{"an assigned one as well", {.state = TASK_ASSIGNED, .desired = TASK_REMOVE, .assigned = true}, ACT_SHUTDOWN},
+	{"an ended task is kept for its logs",
+	 {.state = TASK_COMPLETE, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true}, ACT_NONE},
+	{"until the manager drops it", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN, .has_container = true}, ACT_REMOVE},
+	{"removal takes its time", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN, .has_container = true, .op = OP_REMOVE},
+	 ACT_NONE},
+	{"then it is forgotten", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN}, ACT_FORGET},
+	{"a rejected one without container is forgotten", {.state = TASK_REJECTED, .desired = TASK_RUNNING}, ACT_FORGET},
+	{"an adopted task waits for its container", {.state = TASK_RUNNING, RUN, .saved = true, .op = OP_ADOPT}, ACT_NONE},
+};
+
+static void every_row(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum task_action got = task_decide(&rows[i].facts);
+
+		if (got != rows[i].action)
+			print_error("%s: action %d, want %d\n", rows[i].name, got, rows[i].action);
+		assert_int_equal(got, rows[i].action);
+	}
+}
+
+static void exit_codes(void **state)
+{
+	(void)state;
+	assert_int_equal(task_state_of_exit(0, false), TASK_COMPLETE);
+	assert_int_equal(task_state_of_exit(3, false), TASK_FAILED);
+	assert_int_equal(task_state_of_exit(143, true), TASK_SHUTDOWN);
+	assert_int_equal(task_state_of_exit(0, true), TASK_SHUTDOWN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_row),
+		cmocka_unit_test(exit_codes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
