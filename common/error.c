@@ -53,6 +53,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
 
 int error_set_errno(struct error *err, int errno_value, const char *fmt, ...)
 {
+	const char *text = strerrordesc_np(errno_value);
 	va_list ap;
 	size_t len;
 
@@ -63,7 +64,7 @@ int error_set_errno(struct error *err, int errno_value, const char *fmt, ...)
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 	va_end(ap);
 	len = strlen(err->msg);
-	snprintf(err->msg + len, sizeof(err->msg) - len, ": %s", strerrordesc_np(errno_value));
+	snprintf(err->msg + len, sizeof(err->msg) - len, ": %s", text ? text : "unknown error");
 	return -1;
 }
 

@@ -192,7 +192,7 @@ static int walk_up(struct walk *w)
 /* Unlink what is no directory. Returns 1 and a name (yours) at the first directory, 0 when empty. */
 static int unlink_files(int fd, char **ret_subdir)
 {
-	DIR *dir = fdopendir(dup(fd));
+	DIR *dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 	struct dirent *entry;
 	int r = 0;
 
