@@ -29,7 +29,7 @@ struct txn_change {
 	enum kind kind;
 	const char *id;
 	const void *obj;        /* NULL = delete */
-	const void *old;        /* what the view had before; NULL = nothing */
+	const void *old;        /* what the view had before; NULL = nothing. The view's again after txn_end */
 	uint64_t revision;      /* etcd must have this mod_revision; 0 = absent */
 	bool check_only;
 };

@@ -51,7 +51,7 @@ size_t view_count(const struct view *v, enum kind kind);
 
 /*
  * Snapshots for iteration: an array of borrowed pointers, sorted by id (tasks of a service: by slot,
- * then created_at, then id). The array is the caller's (free()); *ret_n its length. Objects put or deleted while
+ * then created_at (not yet committed: last), then id). The array is the caller's (free()); *ret_n its length. Objects put or deleted while
  * it is in use stay readable only inside a transaction (txn.h keeps replaced ones).
  */
 const void **view_list(const struct view *v, enum kind kind, size_t *ret_n);

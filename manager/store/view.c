@@ -1,0 +1,340 @@
+#include "view.h"
+
+#include "common/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+/* Objects with a common attribute. An object is in at most one group of each index. */
+enum index {
+	INDEX_SERVICE,    /* tasks by service */
+	INDEX_NODE,       /* tasks by node */
+	INDEX_UNASSIGNED, /* tasks that wait for a node: one group, key "" */
+	INDEX_NAME,       /* services by name; more than one only while a transaction swaps names */
+	INDEX_COUNT,
+};
+
+struct link {
+	LIST_ENTRY(link) siblings;
+	struct entry *entry;
+	struct group *group; /* NULL = in none */
+};
+
+struct group {
+	UT_hash_handle hh;
+	LIST_HEAD(, link) links;
+	size_t n;
+	char key[];
+};
+
+struct entry {
+	UT_hash_handle hh;
+	void *obj;
+	struct link links[INDEX_COUNT];
+	char id[];
+};
+
+struct view {
+	struct entry *objects[KIND_COUNT];
+	struct group *groups[INDEX_COUNT];
+};
+
+/* ---- kinds */
+
+static const char *cluster_id(const void *obj)
+{
+	return "cluster";
+}
+
+static const char *no_name(const void *obj)
+{
+	return "";
+}
+
+static const char *service_name(const void *obj)
+{
+	const pb_service *service = obj;
+
+	return service->spec ? service->spec->name : "";
+}
+
+#define DEFINE_META(noun)                                                                     \
+	static Skein__Meta **noun##_meta(void *obj)                                                \
+	{                                                                                          \
+		return &((pb_##noun *)obj)->meta;                                                  \
+	}
+#define DEFINE_ID(noun)                                                                            \
+	static const char *noun##_id(const void *obj)                                              \
+	{                                                                                          \
+		return ((const pb_##noun *)obj)->id;                                               \
+	}
+
+DEFINE_META(cluster)
+DEFINE_META(node)
+DEFINE_META(service)
+DEFINE_META(task)
+DEFINE_META(token)
+DEFINE_ID(node)
+DEFINE_ID(service)
+DEFINE_ID(task)
+DEFINE_ID(token)
+
+const struct kind_info *kind_info(enum kind kind)
+{
+	static const struct kind_info infos[KIND_COUNT] = {
+		[KIND_CLUSTER] = {"cluster", &skein__cluster__descriptor, cluster_id, no_name,
+				  cluster_meta},
+		[KIND_NODE] = {"node", &skein__node__descriptor, node_id, no_name, node_meta},
+		[KIND_SERVICE] = {"service", &skein__service__descriptor, service_id, service_name,
+				  service_meta},
+		[KIND_TASK] = {"task", &skein__task__descriptor, task_id, no_name, task_meta},
+		[KIND_TOKEN] = {"token", &skein__join_token__descriptor, token_id, no_name, token_meta},
+	};
+
+	assert(kind < KIND_COUNT);
+	return &infos[kind];
+}
+
+/* ---- indexes */
+
+static bool is_unassigned(const pb_task *task)
+{
+	int state = task->status ? (int)task->status->state : TASK_NEW;
+
+	return state < TASK_ASSIGNED && (int)task->desired <= TASK_RUNNING;
+}
+
+/* The key of an object's group in an index; NULL = the object does not belong into it. */
+static const char *index_key(enum kind kind, enum index index, const void *obj)
+{
+	const pb_task *task = obj;
+	const char *key = NULL;
+
+	if (kind == KIND_SERVICE && index == INDEX_NAME)
+		key = service_name(obj);
+	if (kind == KIND_TASK && index == INDEX_SERVICE)
+		key = task->service_id;
+	if (kind == KIND_TASK && index == INDEX_NODE)
+		key = task->node_id;
+	if (kind == KIND_TASK && index == INDEX_UNASSIGNED)
+		return is_unassigned(task) ? "" : NULL;
+	return key && *key ? key : NULL;
+}
+
+static struct group *group_find(const struct view *v, enum index index, const char *key)
+{
+	struct group *group;
+
+	HASH_FIND_STR(v->groups[index], key, group);
+	return group;
+}
+
+static struct group *group_get(struct view *v, enum index index, const char *key)
+{
+	struct group *group = group_find(v, index, key);
+	size_t len = strlen(key);
+
+	if (group)
+		return group;
+	group = xcalloc(1, sizeof(*group) + len + 1);
+	memcpy(group->key, key, len);
+	LIST_INIT(&group->links);
+	HASH_ADD_KEYPTR(hh, v->groups[index], group->key, len, group);
+	return group;
+}
+
+static void unlink_from(struct view *v, enum index index, struct link *link)
+{
+	struct group *group = link->group;
+
+	if (!group)
+		return;
+	LIST_REMOVE(link, siblings);
+	link->group = NULL;
+	if (--group->n == 0) {
+		HASH_DEL(v->groups[index], group);
+		free(group);
+	}
+}
+
+/* Bring the object's membership up to date; obj NULL = it leaves all groups. */
+static void reindex(struct view *v, enum kind kind, struct entry *entry, const void *obj)
+{
+	for (unsigned i = 0; i < INDEX_COUNT; i++) {
+		struct link *link = &entry->links[i];
+		const char *key = obj ? index_key(kind, i, obj) : NULL;
+
+		if (link->group && key && strcmp(link->group->key, key) == 0)
+			continue;
+		unlink_from(v, i, link);
+		if (!key)
+			continue;
+		link->entry = entry;
+		link->group = group_get(v, i, key);
+		link->group->n++;
+		LIST_INSERT_HEAD(&link->group->links, link, siblings);
+	}
+}
+
+/* ---- objects */
+
+struct view *view_new(void)
+{
+	return xnew(struct view);
+}
+
+void view_free(struct view *v)
+{
+	if (!v)
+		return;
+	for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+		struct entry *entry, *tmp;
+
+		HASH_ITER(hh, v->objects[kind], entry, tmp) {
+			reindex(v, kind, entry, NULL);
+			HASH_DEL(v->objects[kind], entry);
+			pb_free(entry->obj);
+			free(entry);
+		}
+	}
+	free(v);
+}
+
+static struct entry *entry_find(const struct view *v, enum kind kind, const char *id)
+{
+	struct entry *entry;
+
+	HASH_FIND_STR(v->objects[kind], id, entry);
+	return entry;
+}
+
+void *view_put(struct view *v, enum kind kind, void *obj)
+{
+	const char *id = kind_info(kind)->id(obj);
+	struct entry *entry = entry_find(v, kind, id);
+	size_t len = strlen(id);
+	void *old;
+
+	assert(((ProtobufCMessage *)obj)->descriptor == kind_info(kind)->type);
+	if (!entry) {
+		entry = xcalloc(1, sizeof(*entry) + len + 1);
+		memcpy(entry->id, id, len);
+		HASH_ADD_KEYPTR(hh, v->objects[kind], entry->id, len, entry);
+	}
+	old = entry->obj;
+	entry->obj = obj;
+	reindex(v, kind, entry, obj);
+	return old;
+}
+
+void *view_del(struct view *v, enum kind kind, const char *id)
+{
+	struct entry *entry = entry_find(v, kind, id);
+	void *old;
+
+	if (!entry)
+		return NULL;
+	old = entry->obj;
+	reindex(v, kind, entry, NULL);
+	HASH_DEL(v->objects[kind], entry);
+	free(entry);
+	return old;
+}
+
+const void *view_get(const struct view *v, enum kind kind, const char *id)
+{
+	struct entry *entry = id ? entry_find(v, kind, id) : NULL;
+
+	return entry ? entry->obj : NULL;
+}
+
+const pb_service *view_service_by_name(const struct view *v, const char *name)
+{
+	struct group *group = name && *name ? group_find(v, INDEX_NAME, name) : NULL;
+
+	return group ? LIST_FIRST(&group->links)->entry->obj : NULL;
+}
+
+size_t view_count(const struct view *v, enum kind kind)
+{
+	return HASH_COUNT(v->objects[kind]);
+}
+
+/* ---- snapshots */
+
+static int by_id(const void *a, const void *b, void *info)
+{
+	const struct kind_info *kind = info;
+
+	return strcmp(kind->id(*(void *const *)a), kind->id(*(void *const *)b));
+}
+
+/* What was staged but never committed has no time yet: it is the newest. */
+static int64_t created_at(const pb_task *task)
+{
+	return task->meta && task->meta->created_at ? task->meta->created_at : INT64_MAX;
+}
+
+static int by_slot(const void *a, const void *b)
+{
+	const pb_task *x = *(pb_task *const *)a, *y = *(pb_task *const *)b;
+
+	if (x->slot != y->slot)
+		return x->slot < y->slot ? -1 : 1;
+	if (created_at(x) != created_at(y))
+		return created_at(x) < created_at(y) ? -1 : 1;
+	return strcmp(x->id, y->id);
+}
+
+const void **view_list(const struct view *v, enum kind kind, size_t *ret_n)
+{
+	size_t n = view_count(v, kind), i = 0;
+	const void **list = xreallocarray(NULL, n, sizeof(void *));
+
+	for (struct entry *entry = v->objects[kind]; entry; entry = entry->hh.next)
+		list[i++] = entry->obj;
+	qsort_r(list, n, sizeof(void *), by_id, (void *)kind_info(kind));
+	*ret_n = n;
+	return list;
+}
+
+static const pb_task **tasks_of(const struct view *v, enum index index, const char *key, size_t *ret_n)
+{
+	struct group *group = group_find(v, index, key);
+	size_t n = group ? group->n : 0, i = 0;
+	const pb_task **list = xreallocarray(NULL, n, sizeof(void *));
+	struct link *link;
+
+	if (group)
+		LIST_FOREACH(link, &group->links, siblings)
+			list[i++] = link->entry->obj;
+	*ret_n = n;
+	return list;
+}
+
+const pb_task **view_tasks_of_service(const struct view *v, const char *service_id, size_t *ret_n)
+{
+	const pb_task **list = tasks_of(v, INDEX_SERVICE, service_id, ret_n);
+
+	qsort(list, *ret_n, sizeof(*list), by_slot);
+	return list;
+}
+
+const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, size_t *ret_n)
+{
+	const pb_task **list = tasks_of(v, INDEX_NODE, node_id, ret_n);
+
+	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_TASK));
+	return list;
+}
+
+const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n)
+{
+	const pb_task **list = tasks_of(v, INDEX_UNASSIGNED, "", ret_n);
+
+	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_TASK));
+	return list;
+}
