@@ -217,11 +217,16 @@ const char *imageref_format(const struct imageref *ref, char buf[static IMAGEREF
 
 const char *imageref_familiar(const struct imageref *ref, char buf[static IMAGEREF_MAX])
 {
-	const char *path = ref->path;
+	const char *path = ref->path, *slash = strchr(path, '/');
 
 	if (!str_eq(ref->host, "docker.io"))
 		return format(ref->host, path, ref, buf);
+	/* "docker.io/cker.io/a" without its host would name another one. */
+	if (slash && looks_like_host(path, (size_t)(slash - path)))
+		return format(ref->host, path, ref, buf);
 	if (str_starts(path, "library/") && !strchr(path + strlen("library/"), '/'))
 		path += strlen("library/");
+	if (strlen(path) == DIGEST_HEX && is_hex(path, DIGEST_HEX))
+		return format(ref->host, path, ref, buf);
 	return format("", path, ref, buf);
 }

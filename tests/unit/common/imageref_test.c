@@ -30,6 +30,8 @@ static void normal_and_familiar_forms(void **state)
 		{"[fd00::1]:5000/a", "[fd00::1]:5000/a:latest", "[fd00::1]:5000/a:latest"},
 		{"Registry/a", "Registry/a:latest", "Registry/a:latest"},
 		{"a__b/c---d.e_f", "docker.io/a__b/c---d.e_f:latest", "a__b/c---d.e_f:latest"},
+		{"docker.io/cker.io/a", "docker.io/cker.io/a:latest", "docker.io/cker.io/a:latest"},
+		{"docker.io/" HEX, "docker.io/library/" HEX ":latest", "docker.io/" HEX ":latest"},
 		{"web@sha256:" HEX, "docker.io/library/web@sha256:" HEX, "web@sha256:" HEX},
 		{"r.example/web:1@sha256:" HEX, "r.example/web:1@sha256:" HEX, "r.example/web:1@sha256:" HEX},
 	};
