@@ -1,0 +1,134 @@
+/* internal - what the files of the dispatcher share. Not for others. */
+#pragma once
+#include "assign.h"
+#include "dispatcher.h"
+#include "liveness.h"
+#include "status.h"
+#include "writer.h"
+
+#include "common/id.h"
+#include "common/loop.h"
+#include "proto/pb.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+struct peers;
+struct rpc_call;
+struct store_event;
+struct store_sub;
+struct strv;
+
+#define SESSION_REGISTER_TIMEOUT_NS INT64_C(4500000000) /* agents give up after 5 s */
+#define SESSION_UNKNOWN_NODE_NS INT64_C(3000000000)     /* for our view to catch up with a fresh join */
+#define SESSION_QUEUED_REPORTS_MAX 4                    /* messages waiting to be written, per session */
+
+/* One agent's stream. Lives until the call is over; only the newest of a node is in `by_node`. */
+struct session {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(session) dirty_entry;
+	struct dispatcher *d;
+	struct rpc_call *call;
+	char node_id[64];
+	char id[ID_LEN + 1];
+	int role;
+	bool current;           /* in by_node */
+	bool registered;        /* Registered was sent: the agent is served */
+	bool ended;             /* we ended the call; what still arrives is ignored */
+	bool dirty, check_node; /* to be looked at in flush; check_node: the NodeUpdate, too */
+	bool blocked;           /* waits for on_drain */
+	bool paused;
+	int64_t deadline;       /* of the registration, CLOCK_MONOTONIC */
+	Skein__Register *reg;
+	Skein__NodeUpdate *told;
+	struct assign *assign;
+	unsigned queued_reports;
+};
+
+struct report_message {
+	STAILQ_ENTRY(report_message) entry;
+	char node_id[64];
+	char session_id[ID_LEN + 1];
+	Skein__StatusReports *reports;
+};
+STAILQ_HEAD(report_queue, report_message);
+
+/* What a node object is to become; see nodes.c. */
+struct intent {
+	UT_hash_handle hh;
+	Skein__Register *reg;
+	int role;
+	pb_node_description *description;
+	bool down;
+	char down_manager[64];
+	char message[160];
+	bool staged; /* as it is now, in the transaction on its way */
+	char node_id[];
+};
+
+struct dispatcher {
+	uv_loop_t *loop;
+	struct store *store;
+	char *node_id;
+	int64_t orphan_ns;
+	struct closer closer;
+	struct store_sub *sub;
+	struct liveness *liveness;
+	bool started, leader, outage;
+
+	struct session *by_node;
+	TAILQ_HEAD(, session) dirty;
+	uv_idle_t turn;       /* flushes dirty sessions at the end of a turn */
+	uv_timer_t tick;      /* the next judgement */
+	int64_t tick_due;     /* CLOCK_MONOTONIC */
+	uv_timer_t orphan_tick;
+
+	struct writer nodes;
+	struct intent *intents;
+	struct writer statuses;
+	struct report_queue queue, batch;
+	uint64_t counts[STATUS_VERDICTS];
+	struct writer orphans;
+	int64_t orphans_next; /* wall clock */
+
+	struct dispatcher_stats stats;
+};
+
+/* ---- session.c */
+void session_serve(struct dispatcher *d, struct rpc_server *server);
+
+void session_end(struct session *s, const struct error *err);
+/* The node object is in the view: ask for the write that makes it READY. */
+void session_proceed(struct session *s);
+/* The node is READY in etcd: answer the registration and serve the agent. */
+void session_registered(struct session *s);
+void session_mark(struct session *s, bool check_node);
+struct session *session_of_node(struct dispatcher *d, const char *node_id);
+/* Send what changed. managers: "host:port" of all. */
+void session_flush(struct session *s, struct peers *peers, const struct strv *managers);
+void session_ack(struct dispatcher *d, const struct report_message *m);
+
+/* ---- nodes.c */
+void nodes_open(struct dispatcher *d);
+void nodes_close(struct dispatcher *d);
+void nodes_free(struct dispatcher *d);
+void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Register *reg, int role);
+void nodes_want_description(struct dispatcher *d, const char *node_id, const pb_node_description *description);
+/* manager_id: what the node's status must still say. */
+void nodes_want_down(struct dispatcher *d, const char *node_id, const char *manager_id, const char *message);
+
+/* ---- reports.c */
+void reports_open(struct dispatcher *d);
+void reports_close(struct dispatcher *d);
+void reports_free(struct dispatcher *d);
+/* Takes over `reports`. */
+void reports_add(struct session *s, Skein__StatusReports *reports);
+
+/* ---- dispatcher.c */
+/* Some session is dirty: send at the end of this turn of the loop. */
+void dispatcher_flush_soon(struct dispatcher *d);
+/* Judge soon: something happened that may need a timer. */
+void dispatcher_judge_soon(struct dispatcher *d);
+int64_t dispatcher_period(struct dispatcher *d);
+/* etcd has not taken a write for a while: this manager is of no use to agents. */
+bool dispatcher_cannot_write(struct dispatcher *d, int64_t for_ns);
