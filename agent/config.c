@@ -1,0 +1,77 @@
+#include "config.h"
+
+#include "common/error.h"
+
+#define DEFAULT_CONFIG "/etc/skein/agent.conf"
+
+const struct option_def agent_options[] = {
+	{"config", 'c', OPT_STR(struct agent_config, config_file), .arg = "FILE",
+	 .help = "configuration file: \"key = value\" with these flags' names as keys (default " DEFAULT_CONFIG
+		 ", if it exists)"},
+	{"state-dir", 0, OPT_STR(struct agent_config, state_dir), .def = "/var/lib/skein", .arg = "DIR",
+	 .help = "what must survive a reboot: identity, images, volumes, containers"},
+	{"run-dir", 0, OPT_STR(struct agent_config, run_dir), .def = "/run/skein", .arg = "DIR", .help = "sockets, pid files, mount points"},
+	{"join", 0, OPT_STR(struct agent_config, join), .arg = "HOST:PORT",
+	 .help = "join the cluster of this manager, if the node is not in a cluster yet"},
+	{"token-file", 0, OPT_STR(struct agent_config, token_file), .arg = "FILE", .help = "file with the join token for --join"},
+	{"advertise-address", 0, OPT_STR(struct agent_config, advertise_address), .arg = "ADDRESS|INTERFACE",
+	 .help = "where other nodes reach this one (default: the only address, or that of the default route)"},
+	{"listen", 0, OPT_STR(struct agent_config, listen), .def = "0.0.0.0", .arg = "ADDRESS", .help = "address to listen at for other nodes"},
+	{"peer-port", 0, OPT_U64(struct agent_config, peer_port), .def = "7946", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "port for other agents and for managers (logs, images)"},
+	{"manager-port", 0, OPT_U64(struct agent_config, manager_port), .def = "2377", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "port of the manager, when this node is one"},
+	{"etcd-client-port", 0, OPT_U64(struct agent_config, etcd_client_port), .def = "2379", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "client port of the embedded etcd, when this node is a manager"},
+	{"etcd-peer-port", 0, OPT_U64(struct agent_config, etcd_peer_port), .def = "2380", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "peer port of the embedded etcd, when this node is a manager"},
+	{"runtime", 0, OPT_STR(struct agent_config, runtime), .def = "auto", .arg = "auto|crun|runc|PATH",
+	 .help = "OCI runtime; auto takes the fastest that runs a container here"},
+	{"cgroup-parent", 0, OPT_STR(struct agent_config, cgroup_parent), .def = "skein", .arg = "PATH", .help = "cgroup above all containers"},
+	{"init-path", 0, OPT_STR(struct agent_config, init_path), .arg = "PATH",
+	 .help = "init program for services with --init (default: tini or catatonit, whichever is installed)"},
+	{"engine-label", 0, OPT_LIST(struct agent_config, engine_labels), .arg = "KEY=VALUE",
+	 .help = "label of this node's engine, for constraints on engine.labels.KEY; may be repeated"},
+	{"reserve-memory", 0, OPT_BYTES(struct agent_config, reserved_mem_bytes), .def = "0", .arg = "BYTES",
+	 .help = "memory kept for the host: not offered to the scheduler"},
+	{"log-max-size", 0, OPT_BYTES(struct agent_config, log_max_bytes), .def = "16m", .arg = "BYTES",
+	 .help = "size at which a container's log file is rotated"},
+	{"log-max-files", 0, OPT_U64(struct agent_config, log_max_files), .def = "3", .arg = "N", .min = 1, .max = 100,
+	 .help = "log files kept per container"},
+	{"auth-file", 0, OPT_STR(struct agent_config, auth_file), .def = "/etc/skein/auth.json", .arg = "FILE",
+	 .help = "registry credentials of this node (containers-auth.json(5))"},
+	{"certs-dir", 0, OPT_STR(struct agent_config, certs_dir), .def = "/etc/containers/certs.d", .arg = "DIR",
+	 .help = "certificates of registries (containers-certs.d(5))"},
+	{"manager-binary", 0, OPT_STR(struct agent_config, manager_binary), .arg = "PATH",
+	 .help = "cluster-manager (default: beside this program)"},
+	{"log-level", 0, OPT_ENUM(struct agent_config, log_level), .def = "info", .choices = "debug|info|warn|error", .help = "least level that is logged"},
+	{"help", 'h', OPT_BOOL(struct agent_config, help), .help = "show this help"},
+	{"version", 'v', OPT_BOOL(struct agent_config, version), .help = "show the version"},
+	{"man", 0, OPT_BOOL(struct agent_config, man), .help = "write the manual page to standard output", .hidden = true},
+	{0},
+};
+
+int agent_config_load(struct agent_config *config, int argc, char **argv, struct error *err)
+{
+	_cleanup_strv_ struct strv args = {0};
+	struct option_seen seen = {0};
+	bool named;
+
+	options_defaults(agent_options, config);
+	if (options_parse_args(agent_options, config, argc, argv, false, &args, &seen, err) < 0)
+		return -1;
+	if (args.n > 0)
+		return error_set(err, ERR_INVALID, "unexpected argument \"%s\": cluster-agent takes only flags", args.v[0]);
+	named = !str_empty(config->config_file);
+	if (options_parse_file(agent_options, config, named ? config->config_file : DEFAULT_CONFIG, &seen, err) < 0 &&
+	    (named || err->code != ERR_NOT_FOUND))
+		return -1;
+	if (!str_empty(config->join) && str_empty(config->token_file))
+		return error_set(err, ERR_INVALID, "--join %s needs --token-file FILE", config->join);
+	return 0;
+}
+
+void agent_config_fini(struct agent_config *config)
+{
+	options_fini(agent_options, config);
+}

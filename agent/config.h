@@ -1,0 +1,22 @@
+/* config - the options of cluster-agent: flags, configuration file, --help and manual page from one table. */
+#pragma once
+#include "common/options.h"
+
+struct agent_config {
+	char *config_file, *state_dir, *run_dir, *cgroup_parent, *runtime, *log_level;
+	char *listen, *advertise_address, *manager_binary, *auth_file, *certs_dir, *init_path;
+	char *join, *token_file;
+	struct strv engine_labels;
+	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, log_max_files;
+	int64_t log_max_bytes, reserved_mem_bytes;
+	bool help, version, man;
+};
+
+extern const struct option_def agent_options[];
+
+/*
+ * Read the command line and the file that it (or the default) names; a default file that is missing is no error.
+ * Returns 0; -1 with err for a usage error.
+ */
+int agent_config_load(struct agent_config *config, int argc, char **argv, struct error *err);
+void agent_config_fini(struct agent_config *config);
