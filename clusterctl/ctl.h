@@ -1,0 +1,31 @@
+/* ctl - the running program: global flags, the connection, output habits. */
+#pragma once
+#include "common/options.h"
+#include "verbs.h"
+
+#include <uv.h>
+
+struct error;
+struct conn;
+
+struct global_flags {
+	bool help, version;
+	char *host, *tls_ca, *tls_cert, *tls_key, *run_dir;
+};
+extern const struct option_def global_options[];
+
+struct ctl {
+	struct global_flags global;
+	struct conn *conn; /* made at the first request: --help and completion never start gRPC */
+};
+
+/* The whole program: parse, run, report. Returns the exit status. */
+int ctl_main(int argc, char **argv);
+
+/* For verbs that find a mistake of the user before anything is sent: CTL_USAGE. */
+enum ctl_exit ctl_usage(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+struct conn *ctl_conn(struct ctl *ctl);
+
+/* Warnings of the manager, on stderr. */
+void ctl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
