@@ -135,7 +135,7 @@ static void count_use(struct txn *t, const pb_token *token, int64_t now)
 }
 
 int ca_admit_join(struct view *v, struct txn *t, const Skein__IssueRequest *request, const char *new_id,
-		  int64_t now, Skein__IssueResponse **ret, bool *ret_counted, struct error *err)
+		  int64_t now, Skein__IssueResponse **ret, struct error *err)
 {
 	const pb_token *token = ca_token_check(v, request->token, now, err);
 	struct wanted wanted;
@@ -166,9 +166,8 @@ int ca_admit_join(struct view *v, struct txn *t, const Skein__IssueRequest *requ
 	for (size_t i = 0; i < token->n_labels; i++)
 		pb_kv_set(&made->spec->n_labels, &made->spec->labels, token->labels[i]->key,
 			  token->labels[i]->value);
-	*ret_counted = !str_eq(token->id, ca_token_standing_id((int)token->role));
 	/* A token rotated or revoked meanwhile makes the commit fail either way. */
-	if (*ret_counted)
+	if (ca_token_counts(token))
 		count_use(t, token, now);
 	else
 		txn_require(t, KIND_TOKEN, token->id);

@@ -6,7 +6,6 @@
 #pragma once
 #include "proto/pb.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct error;
@@ -23,12 +22,11 @@ int64_t ca_cert_life(const pb_cluster_spec *spec);
  * A node joins: the use of the token is counted in the transaction that creates the Node object, so
  * that two nodes cannot share the last use.
  *   new_id       id for the node
- *   ret_counted  the token is one that counts its uses: others that join with it conflict
  *   ret          heap message; cert_pem is the chain of leaf and root
  *   Errors  ERR_DENIED the token (see ca_token_check); ERR_INVALID CSR, address, hostname, availability
  */
 int ca_admit_join(struct view *v, struct txn *t, const Skein__IssueRequest *request, const char *new_id,
-		  int64_t now, Skein__IssueResponse **ret, bool *ret_counted, struct error *err);
+		  int64_t now, Skein__IssueResponse **ret, struct error *err);
 
 /*
  * A node renews. It gets the role that its spec wants; the Node object then carries that role.

@@ -24,6 +24,16 @@ const char *ca_token_standing_id(int role)
 	return role_ok(role) ? standing_ids[role] : NULL;
 }
 
+static bool is_standing(const char *id)
+{
+	return str_eq(id, standing_ids[NODE_ROLE_WORKER]) || str_eq(id, standing_ids[NODE_ROLE_MANAGER]);
+}
+
+bool ca_token_counts(const pb_token *token)
+{
+	return !is_standing(token->id);
+}
+
 /* ---- check */
 
 static const pb_token *find(const struct view *v, const struct jointoken *token)
@@ -155,11 +165,6 @@ int ca_token_standing(struct view *v, struct txn *t, int role, bool rotate, int6
 	if (r == 0 && fresh)
 		txn_put(t, KIND_TOKEN, TAKE_PTR(fresh));
 	return r;
-}
-
-static bool is_standing(const char *id)
-{
-	return str_eq(id, "worker") || str_eq(id, "manager");
 }
 
 /* Remove expired tokens; returns how many created ones stay. */

@@ -7,6 +7,7 @@
 #include "common/jointoken.h"
 #include "proto/pb.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,9 @@ const char *ca_token_standing_id(int role);
  *   Errors  ERR_DENIED with one of: not valid (also: rotated, revoked), of another cluster, expired, used up
  */
 const pb_token *ca_token_check(const struct view *v, const char *text, int64_t now, struct error *err);
+
+/* Does it count its uses? Not the standing ones: nodes that join with those never write the same object. */
+bool ca_token_counts(const pb_token *token);
 
 /* A heap message with the standing token of a role, secret from `random`. */
 pb_token *ca_token_new_standing(int role, int64_t now, const unsigned char random[static CA_TOKEN_RANDOM_BYTES]);
