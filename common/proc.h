@@ -36,7 +36,7 @@ struct proc_options {
 	size_t max_capture;           /* of stdout and of stderr, bytes; 0 = not captured (to our stderr if !on_line) */
 	proc_line_cb on_line;         /* instead of capture */
 	uint64_t timeout_ms;          /* SIGKILL to the process group after this long; 0 = none */
-	int die_signal;               /* PR_SET_PDEATHSIG; 0 = survives us */
+	int die_signal;               /* PR_SET_PDEATHSIG (when the calling thread ends); 0 = survives us */
 	bool new_session;             /* setsid: survives and gets no signals of our terminal */
 	const int *extra_fds;         /* inherited as 3, 4, ... */
 	unsigned n_extra_fds;
@@ -53,7 +53,11 @@ struct proc *proc_spawn(uv_loop_t *loop, const struct proc_options *options, str
 pid_t proc_pid(const struct proc *proc);
 /* Signal to the process; harmless when it has ended. */
 void proc_kill(struct proc *proc, int signum);
-/* Forget it: no callback any more; the child goes on (or dies with us if die_signal is set). */
+/*
+ * Forget it: no callback any more; the child goes on (or dies with us if die_signal is set). Output that
+ * was captured has no reader any more. Its handles close with the next turn of the loop; a child
+ * is reaped at a later proc_spawn(), or by init when we end.
+ */
 void proc_detach(struct proc *proc);
 
 /*
