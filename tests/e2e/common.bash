@@ -8,7 +8,7 @@ ctl() { bed ctl "$@"; }
 
 # Repeat a command until it succeeds; the bound in seconds only ends a broken run.
 wait_for() {
-	local limit=$1 end
+	local limit=$(( $1 * ${SKEIN_SLOW:-1} )) end
 	shift
 	end=$(( $(date +%s) + limit ))
 	until "$@" >/dev/null 2>&1; do
