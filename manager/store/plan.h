@@ -90,6 +90,11 @@ struct plan {
 	struct faults *faults;                                /* same */
 	size_t budget;                                        /* tasks that may still be created in this round */
 	struct idset scope;                                   /* services to look at: plan_scope() */
+	struct {                                              /* the last comparison of specs: orchestrator/slot.c */
+		const pb_service *service;
+		uint64_t task_version;
+		unsigned differences;
+	} compared;
 };
 
 /* Fill p->scope: dirty services, those with tasks on dirty nodes, global ones when a node is dirty; or all.

@@ -1,0 +1,20 @@
+#include "round.h"
+
+#include "allocator/allocator.h"
+#include "orchestrator/enforcer.h"
+#include "orchestrator/orchestrator.h"
+#include "orchestrator/reaper.h"
+#include "scheduler/constraint.h"
+#include "scheduler/scheduler.h"
+#include "store/plan.h"
+
+void round_plan(struct plan *p)
+{
+	p->meets_constraints = constraint_all_match;
+	plan_scope(p);
+	enforcer_plan(p);
+	orchestrator_plan(p);
+	allocator_plan(p);
+	scheduler_plan(p);
+	reaper_plan(p);
+}
