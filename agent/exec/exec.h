@@ -40,6 +40,9 @@ void exec_close(struct exec *e, void (*closed)(void *data), void *data); /* cont
 /* What the probe found: runtime, runtime.version, cgroup (v1|v2|hybrid), seccomp, apparmor, overlayfs,
  * conmon.version, pids-limit ...: appended to a node description's features. Also error per failed runtime. */
 void exec_features(const struct exec *e, pb_node_description *desc);
+/* Node id and host name for templates of containers that are created from now on. */
+void exec_set_node(struct exec *e, const char *node_id, const char *node_hostname);
+
 /* Probe again (after "missing runtime" was reported and, say, the package was installed). */
 void exec_probe(struct exec *e, void (*ready)(void *data, const struct error *err), void *data);
 
@@ -99,7 +102,8 @@ struct log_query {
 };
 struct log_reader;
 /* Lines in order, in batches of at most 64 KiB; done once, at the end (of the container when following) or on error.
- * Pull model: after on_lines returned false no more comes until log_reader_resume. */
+ * Pull model: after on_lines returned false no more comes until log_reader_resume. The reader stays until
+ * log_reader_close, also behind done (which may call it). exec_close ends all readers with ERR_CANCELLED. */
 typedef bool (*log_lines_cb)(void *data, pb_log_line *const *lines, size_t n);
 typedef void (*log_done_cb)(void *data, const struct error *err);
 struct log_reader *log_reader_open(struct exec *e, const char *task_id, const struct log_query *query,

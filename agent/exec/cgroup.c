@@ -1,0 +1,153 @@
+#include "agent/exec/cgroup.h"
+
+#include "common/error.h"
+#include "common/file.h"
+#include "common/mem.h"
+#include "common/str.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+#define KERNEL_FILE_MAX (256 * 1024)
+
+static bool is_v2(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+enum cgroup_mode cgroup_mode(void)
+{
+	if (is_v2(CGROUP_ROOT))
+		return CGROUP_V2;
+	return is_v2(CGROUP_ROOT "/unified") ? CGROUP_HYBRID : CGROUP_V1;
+}
+
+const char *cgroup_mode_name(enum cgroup_mode mode)
+{
+	return mode == CGROUP_V2 ? "v2" : mode == CGROUP_V1 ? "v1" : "hybrid";
+}
+
+static bool has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += len)
+		if ((p == text || strchr(" \n", p[-1])) && strchr(" \n", p[len]))
+			return true;
+	return false;
+}
+
+bool cgroup_has(enum cgroup_mode mode, const char *controller)
+{
+	_cleanup_free_ char *text = NULL, *dir = NULL;
+
+	if (mode != CGROUP_V2) {
+		dir = xasprintf(CGROUP_ROOT "/%s", controller);
+		return access(dir, F_OK) == 0;
+	}
+	return file_read(CGROUP_ROOT "/cgroup.controllers", KERNEL_FILE_MAX, &text, NULL, NULL) == 0 &&
+	       has_word(text, controller);
+}
+
+bool cgroup_limits_swap(enum cgroup_mode mode)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *first;
+
+	/* The first line of /proc/swaps is a heading. */
+	if (file_read("/proc/swaps", KERNEL_FILE_MAX, &text, NULL, NULL) < 0)
+		return false;
+	first = strchr(text, '\n');
+	if (!first || !first[1])
+		return false;
+	return mode == CGROUP_V2 || access(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
+}
+
+/* A line "oom_kill N" with N > 0. */
+static bool counted_oom_kill(const char *file)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long long n;
+
+	if (file_read(file, KERNEL_FILE_MAX, &text, NULL, NULL) < 0)
+		return false;
+	for (const char *line = text; line && *line; line = strchr(line, '\n'), line += !!line)
+		if (sscanf(line, "oom_kill %llu", &n) == 1)
+			return n > 0;
+	return false;
+}
+
+bool cgroup_oom_killed(enum cgroup_mode mode, const char *path)
+{
+	_cleanup_free_ char *file = mode == CGROUP_V2
+					    ? xasprintf(CGROUP_ROOT "%s/memory.events", path)
+					    : xasprintf(CGROUP_ROOT "/memory%s/memory.oom_control", path);
+
+	return counted_oom_kill(file);
+}
+
+static void kill_members(const char *dir)
+{
+	_cleanup_free_ char *file = xasprintf("%s/cgroup.procs", dir), *text = NULL;
+	char *save = NULL;
+
+	if (file_read(file, KERNEL_FILE_MAX, &text, NULL, NULL) < 0)
+		return;
+	for (char *word = strtok_r(text, "\n", &save); word; word = strtok_r(NULL, "\n", &save)) {
+		uint64_t pid;
+
+		/* The group is of one container: whoever is in it is to go. */
+		if (str_parse_u64(word, &pid, NULL) == 0 && pid > 1)
+			kill((pid_t)pid, SIGKILL);
+	}
+}
+
+static void remove_dir(const char *hierarchy, const char *path, bool with_members)
+{
+	_cleanup_free_ char *dir = xasprintf("%s%s", hierarchy, path);
+
+	if (rmdir(dir) == 0 || !with_members || access(dir, F_OK) < 0)
+		return;
+	kill_members(dir);
+	rmdir(dir);
+}
+
+static void remove_all(enum cgroup_mode mode, const char *path, bool with_members)
+{
+	DIR *root;
+	struct dirent *entry;
+
+	assert(path[0] == '/' && path[1]); /* never the root, where everybody is a member */
+	if (mode == CGROUP_V2) {
+		remove_dir(CGROUP_ROOT, path, with_members);
+		return;
+	}
+	root = opendir(CGROUP_ROOT);
+	if (!root)
+		return;
+	while ((entry = readdir(root))) {
+		_cleanup_free_ char *hierarchy = xasprintf(CGROUP_ROOT "/%s", entry->d_name);
+
+		if (entry->d_name[0] != '.')
+			remove_dir(hierarchy, path, with_members);
+	}
+	closedir(root);
+}
+
+void cgroup_remove(enum cgroup_mode mode, const char *path)
+{
+	remove_all(mode, path, true);
+}
+
+void cgroup_remove_empty(enum cgroup_mode mode, const char *path)
+{
+	remove_all(mode, path, false);
+}
