@@ -51,6 +51,8 @@ struct image_fetcher {
 	void (*fetch)(void *data, const char *peer_address, const char *digest, int fd, int64_t max_bytes,
 		      void (*done)(void *done_data, const struct error *err), void *done_data);
 	void *data;
+	/* Stop the fetch that was started with this done_data; its done comes soon, with ERR_CANCELLED. May be NULL. */
+	void (*cancel)(void *data, void *done_data);
 };
 void image_store_set_fetcher(struct image_store *s, const struct image_fetcher *fetcher);
 
