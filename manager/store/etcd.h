@@ -22,6 +22,7 @@ struct etcd_options {
 };
 
 struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struct error *err);
+/* Open requests are cancelled, watches end. */
 void etcd_close(struct etcd *e, void (*closed)(void *data), void *data);
 /* Replace the endpoint list (members came or went). Requests in flight go on. */
 void etcd_set_endpoints(struct etcd *e, const char *const *endpoints);
@@ -84,6 +85,7 @@ struct etcd_watch;
 /* Watch [key, end) from start_revision on; survives disconnects, a silent member (nothing for 10 s) and fail-over. */
 struct etcd_watch *etcd_watch(struct etcd *e, const char *key, const char *end, uint64_t start_revision,
 			      const struct etcd_watch_handlers *handlers, void *data);
+/* No callback any more; may be called inside one. NULL is fine. After on_compacted the watch is gone already. */
 void etcd_watch_cancel(struct etcd_watch *w);
 
 /* ---- members and health (embedded etcd) */
@@ -94,5 +96,5 @@ struct etcd_request *etcd_member_list(struct etcd *e, etcd_members_cb cb, void *
 struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, etcd_members_cb cb, void *data);
 struct etcd_request *etcd_member_remove(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data);
 
-/* The callback comes with ERR_CANCELLED. */
+/* The callback comes with ERR_CANCELLED, before this returns. */
 void etcd_request_cancel(struct etcd_request *r);

@@ -1,0 +1,33 @@
+/* etcd_internal - what etcd.c and etcd_watch.c share. */
+#pragma once
+#include "etcd.h"
+#include "etcd_http.h"
+#include "etcd_json.h"
+
+#include "common/loop.h"
+#include "common/str.h"
+
+#include <sys/queue.h>
+
+#define ETCD_CONNECT_TIMEOUT_MS 1000
+#define ETCD_ANSWER_MAX ((size_t)64 << 20)
+
+struct etcd {
+	uv_loop_t *loop;
+	struct http *http;
+	struct strv endpoints;
+	size_t current;      /* the endpoint that answered last */
+	uint64_t timeout_ms;
+	struct closer closer;
+	TAILQ_HEAD(, etcd_request) requests;
+	LIST_HEAD(, etcd_watch) watches;
+};
+
+/* Borrowed until the next turn of the loop. */
+const char *etcd_endpoint(const struct etcd *e);
+/* That endpoint did not do its work: whatever starts now goes to the next one. */
+void etcd_endpoint_failed(struct etcd *e, const char *endpoint);
+
+/* Ask this endpoint and no other for one key. */
+struct etcd_request *etcd_probe(struct etcd *e, const char *endpoint, const char *key, uint64_t timeout_ms,
+				etcd_range_cb cb, void *data);
