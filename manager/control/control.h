@@ -41,7 +41,7 @@ struct control_ops {
 	/* Nodes that a global service runs on now: eligible ones. */
 	uint64_t (*global_wanted)(void *data, struct view *v, const pb_service *service);
 
-	/* ---- join tokens: staged into `t`; texts are heap strings, the caller's */
+	/* ---- join tokens: staged into `t`; texts are heap strings that control wipes and frees */
 	/* The standing token of a role; made when there is none, replaced when `rotate`. */
 	int (*token_standing)(void *data, struct txn *t, struct view *v, int role, bool rotate, int64_t now,
 			      char **ret_text, struct error *err);

@@ -1,0 +1,74 @@
+/* internal - what the files of control share. Not for others. */
+#pragma once
+#include "control.h"
+#include "req.h"
+
+#include "common/loop.h"
+#include "common/str.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+struct rpc_call;
+struct rpc_method;
+struct store_event;
+struct store_sub;
+struct watch;
+struct logs;
+
+#define CONTROL_TASK_NAME_MAX 256
+
+struct control {
+	uv_loop_t *loop;
+	struct store *store;
+	struct rpc *rpc;
+	struct rpc_creds *creds;
+	char *node_id;
+	struct control_ops ops;
+	struct closer closer;
+	struct store_sub *sub;
+	uv_idle_t turn;          /* sends to dirty watches at the end of a turn of the loop */
+	LIST_HEAD(, watch) watches;
+	size_t n_watches;
+	LIST_HEAD(, logs) logs;
+	size_t n_logs;
+};
+
+
+struct view *control_view(const struct control *c);
+/* "web.1", or "web.<node id>" of a global service. */
+const char *control_task_name(const pb_task *task, char buf[static CONTROL_TASK_NAME_MAX]);
+/* spec.name, else the hostname, else the id. Borrowed from the node. */
+const char *control_node_name(const pb_node *node);
+
+/* ---- steps of the unary methods: called with a checked request; answer now or later */
+void step_get_info(struct req *r);
+void step_update_cluster(struct req *r);
+void step_get_token(struct req *r);
+void step_create_token(struct req *r);
+void step_list_tokens(struct req *r);
+void step_revoke_token(struct req *r);
+void step_list_nodes(struct req *r);
+void step_get_node(struct req *r);
+void step_update_node(struct req *r);
+void step_remove_node(struct req *r);
+void step_create_service(struct req *r);
+void step_get_service(struct req *r);
+void step_update_service(struct req *r);
+void step_remove_service(struct req *r);
+void step_list_services(struct req *r);
+void step_explain_service(struct req *r);
+void step_list_tasks(struct req *r);
+void step_get_task(struct req *r);
+
+/* ---- streams */
+void watch_open(struct control *c);
+void watch_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void watch_on_drain(struct rpc_call *call, void *data);
+void watch_on_done(struct rpc_call *call, void *data);
+void watch_on_event(struct control *c, const struct store_event *e);
+
+void logs_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void logs_on_drain(struct rpc_call *call, void *data);
+void logs_on_done(struct rpc_call *call, void *data);
+void logs_on_event(struct control *c, const struct store_event *e);

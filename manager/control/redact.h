@@ -1,0 +1,27 @@
+/*
+ * redact - objects as callers may see them: without registry credentials and keys.
+ * Shallow copies: valid as long as both the original and the struct are.
+ */
+#pragma once
+#include "proto/pb.h"
+
+#include <stddef.h>
+
+struct redact {
+	void **chunks;
+	size_t n, cap;
+};
+
+/* Also usable for other memory that is needed until the answer is sent. Zeroed. */
+void *redact_alloc(struct redact *r, size_t size);
+void redact_fini(struct redact *r);
+#define _cleanup_redact_ __attribute__((cleanup(redact_fini)))
+
+pb_service *redact_service(struct redact *r, const pb_service *service);
+pb_task *redact_task(struct redact *r, const pb_task *task);
+/* As progress needs it: without spec and labels, which the service has. */
+pb_task *redact_task_slim(struct redact *r, const pb_task *task);
+pb_token *redact_token(struct redact *r, const pb_token *token);
+
+/* In place, for a heap message of ours. */
+void redact_task_spec(pb_task_spec *spec);
