@@ -1,0 +1,12 @@
+/*
+ * guard - a last look at a peer before its call is dispatched: is its node still in the cluster, and still a manager?
+ * A certificate lives on after a removal or a demotion; the view knows better.
+ */
+#pragma once
+#include "rpc/rpc.h"
+
+struct error;
+struct view;
+
+/* Errors: ERR_DENIED "node was removed from the cluster". */
+int guard_check(const struct view *view, const char *cluster_id, const struct rpc_peer *peer, struct error *err);
