@@ -69,18 +69,21 @@ static void unit_fini(struct unit *u)
 	free(u->old_name_key);
 }
 
-static const char *name_of(enum kind kind, const void *obj)
+/* Names as the two keys see them; NULL = none. `old` itself may be gone: the view has moved on. */
+static void names_of(const struct txn_change *change, const char **ret_old, const char **ret_now)
 {
-	const char *name = obj ? kind_info(kind)->unique_name(obj) : "";
+	const char *now = change->obj ? kind_info(change->kind)->unique_name(change->obj) : "";
 
-	return *name ? name : NULL;
+	*ret_old = *change->old_name ? change->old_name : NULL;
+	*ret_now = *now ? now : NULL;
 }
 
 static void encode(struct commit *c, struct unit *u, const struct txn_change *change, int64_t now_ns)
 {
 	const char *prefix = c->store->prefix;
-	const char *old_name = name_of(change->kind, change->old), *name = name_of(change->kind, change->obj);
+	const char *old_name, *name;
 
+	names_of(change, &old_name, &name);
 	u->key = store_key(prefix, change->kind, change->id);
 	u->revision = change->revision;
 	u->id = xstrdup(change->id);

@@ -16,6 +16,7 @@ struct change {
 	UT_hash_handle hh;
 	TAILQ_ENTRY(change) order;
 	struct txn_change pub;
+	char *old_name;
 	char key[]; /* kind, then the id */
 };
 
@@ -69,6 +70,8 @@ static struct change *touch(struct txn *t, enum kind kind, const char *id)
 	change->pub.kind = kind;
 	change->pub.id = change->key + 1;
 	change->pub.old = view_get(t->view, kind, id);
+	change->old_name = xstrdup(change->pub.old ? kind_info(kind)->unique_name(change->pub.old) : "");
+	change->pub.old_name = change->old_name;
 	change->pub.revision = revision_of(kind, change->pub.old);
 	change->pub.check_only = true;
 	HASH_ADD_KEYPTR(hh, t->by_key, change->key, len, change);
@@ -180,6 +183,7 @@ void txn_free(struct txn *t)
 	txn_end(t);
 	HASH_ITER(hh, t->by_key, change, tmp) {
 		HASH_DEL(t->by_key, change);
+		free(change->old_name);
 		free(change);
 	}
 	for (size_t i = 0; i < t->n_garbage; i++)

@@ -30,6 +30,7 @@ struct txn_change {
 	const char *id;
 	const void *obj;        /* NULL = delete */
 	const void *old;        /* what the view had before; NULL = nothing. The view's again after txn_end */
+	const char *old_name;   /* unique name of `old`, "" = none; lives as long as the transaction */
 	uint64_t revision;      /* etcd must have this mod_revision; 0 = absent */
 	bool check_only;
 };
