@@ -23,6 +23,23 @@ void identity_data_fini(struct identity_data *data)
 	*data = (struct identity_data){0};
 }
 
+struct identity_data identity_data_copy(const struct identity_data *data)
+{
+	struct identity_data copy = *data;
+
+	copy.node_id = xstrdup(data->node_id);
+	copy.cluster_id = xstrdup(data->cluster_id);
+	copy.key_pem = xstrdup(data->key_pem);
+	copy.cert_pem = xstrdup(data->cert_pem);
+	copy.root_pem = xstrdup(data->root_pem);
+	copy.address = xstrdup(data->address);
+	copy.listen = xstrdup(data->listen);
+	copy.managers = (struct strv){0};
+	for (size_t i = 0; i < data->managers.n; i++)
+		strv_add(&copy.managers, data->managers.v[i]);
+	return copy;
+}
+
 /* ---- load */
 
 static int damaged(struct error *err, const char *path)

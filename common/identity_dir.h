@@ -23,6 +23,7 @@ struct identity_data {
 };
 
 void identity_data_fini(struct identity_data *data);
+struct identity_data identity_data_copy(const struct identity_data *data);
 #define _cleanup_identity_ __attribute__((cleanup(identity_data_fini)))
 
 /*

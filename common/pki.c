@@ -21,7 +21,6 @@
 #include <time.h>
 
 #define SECOND_NS INT64_C(1000000000)
-#define BACKDATE_NS (3600 * SECOND_NS)
 #define ROOT_LIFE_NS (INT64_C(630720000) * SECOND_NS) /* 20 years */
 #define CHAIN_MAX 8
 
@@ -293,7 +292,7 @@ int pki_root_new(const char *cluster_id, int64_t now_ns, char **ret_cert_pem, ch
 	if (!key)
 		return -1;
 	if (!cert || X509_set_version(cert, X509_VERSION_3) != 1 || set_serial(cert) < 0 ||
-	    set_validity(cert, now_ns - BACKDATE_NS, now_ns + ROOT_LIFE_NS) < 0 ||
+	    set_validity(cert, now_ns - PKI_BACKDATE_NS, now_ns + ROOT_LIFE_NS) < 0 ||
 	    set_subject(cert, "skein root", NULL, cluster_id) < 0 ||
 	    X509_set_issuer_name(cert, X509_get_subject_name(cert)) != 1 ||
 	    X509_set_pubkey(cert, key) != 1 ||
@@ -364,7 +363,7 @@ int pki_issue(const struct pki_issue *issue, char **ret_cert_pem, struct error *
 	not_after = MIN(not_after, time_of(X509_get0_notAfter(root)));
 
 	if (!cert || X509_set_version(cert, X509_VERSION_3) != 1 || set_serial(cert) < 0 ||
-	    set_validity(cert, issue->now_ns - BACKDATE_NS, not_after) < 0 ||
+	    set_validity(cert, issue->now_ns - PKI_BACKDATE_NS, not_after) < 0 ||
 	    set_subject(cert, issue->node_id, role_name(issue->role), issue->cluster_id) < 0 ||
 	    X509_set_issuer_name(cert, X509_get_subject_name(root)) != 1 ||
 	    X509_set_pubkey(cert, key) != 1 ||

@@ -17,6 +17,7 @@ struct error;
 
 #define PKI_PEM_MAX_BYTES (32u << 10)  /* of a certificate (chain), key or CSR that is accepted */
 #define PKI_DIGEST_BYTES 32
+#define PKI_BACKDATE_NS INT64_C(3600000000000) /* certificates are valid from so long before their making */
 #define PKI_ID_MAX 64                  /* of a node or cluster id, with its NUL */
 
 enum pki_role {
