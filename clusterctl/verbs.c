@@ -1,5 +1,8 @@
 #include "verbs.h"
 
+#include "values.h"
+
+#include "common/error.h"
 #include "common/mem.h"
 
 #include <string.h>
@@ -76,3 +79,21 @@ const struct option_def ps_options[] = {
 	HELP_OPTION,          LIST_FILTER_OPTION, LIST_FORMAT_OPTION, LIST_NO_RESOLVE_OPTION,
 	LIST_NO_TRUNC_OPTION, LIST_QUIET_OPTION,  {0},
 };
+
+int list_prepare(struct listing *l, const struct verb *verb, const struct list_flags *flags, size_t *n_filters,
+		 pb_kv ***filters, struct error *err)
+{
+	for (size_t i = 0; i < flags->filters.n; i++)
+		if (value_filter(flags->filters.v[i], verb->filters, n_filters, filters, err) < 0)
+			return error_wrap(err, "--filter");
+	return listing_init(l, verb->fields, flags->format, flags->quiet, err);
+}
+
+const char *list_id(const struct list_flags *flags, const char *id, char buf[static TEXT_ID_SHOWN + 1])
+{
+	if (flags->no_trunc || strlen(id) <= TEXT_ID_SHOWN)
+		return id;
+	memcpy(buf, id, TEXT_ID_SHOWN);
+	buf[TEXT_ID_SHOWN] = '\0';
+	return buf;
+}

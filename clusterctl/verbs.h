@@ -5,6 +5,7 @@
 #pragma once
 #include "common/options.h"
 #include "listing.h"
+#include "proto/pb.h"
 
 struct ctl;
 struct error;
@@ -71,6 +72,12 @@ struct list_flags {
 
 extern const struct option_def list_options[]; /* format, filter, quiet, no-trunc */
 extern const struct option_def ps_options[];   /* and no-resolve */
+
+/* Check --format and --filter of a list before anything is sent. */
+int list_prepare(struct listing *l, const struct verb *verb, const struct list_flags *flags, size_t *n_filters,
+		 pb_kv ***filters, struct error *err);
+/* An id as lists show it: shortened unless --no-trunc. `buf` is returned. */
+const char *list_id(const struct list_flags *flags, const char *id, char buf[static TEXT_ID_SHOWN + 1]);
 
 struct no_flags {
 	bool help;

@@ -220,7 +220,7 @@ static int set_value(const struct option_def *def, void *values, const char *tex
 		replace_str(field, text);
 		return 0;
 	case OPTION_LIST:
-		if (!append)
+		if (!append && def->def)
 			strv_fini(field);
 		strv_add(field, text);
 		return 0;
