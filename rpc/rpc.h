@@ -41,7 +41,7 @@ void rpc_close(struct rpc *rpc, void (*closed)(void *data), void *data);
 /*
  * PEM material of this process: shared by its server and channels, replaceable at run time
  * (rpc_creds_update): a server uses the new certificate from the next handshake on and keeps its
- * connections; a channel makes new connections with it (see rpc_channel_renew).
+ * connections; a channel makes a new connection with it for the next call (see rpc_channel_renew).
  *   root_pem   certificates trusted as CA; required
  *   cert_pem, key_pem   NULL both: a client without identity (joining)
  */
@@ -88,7 +88,8 @@ void rpc_call_cancel(struct rpc_call *call);
 
 /*
  * Flow control of received messages: at most a fixed number (64) wait for the loop per call, then reads
- * stop (HTTP/2's window does the rest). rpc_call_pause stops delivery until rpc_call_resume.
+ * stop (HTTP/2's window does the rest). rpc_call_pause stops delivery until rpc_call_resume, also of a
+ * client's on_done, which stays behind its messages; a cancelled call does not wait for that.
  */
 void rpc_call_pause(struct rpc_call *call);
 void rpc_call_resume(struct rpc_call *call);
@@ -106,12 +107,15 @@ struct rpc_method {
 	 * A call that ended or sent nothing never gets here.
 	 */
 	void (*on_message)(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
-	/* The caller will send no more (client-streaming methods). May be NULL. */
+	/*
+	 * The caller will send no more. Set for client-streaming methods, and for them only: a method
+	 * without it takes one message, whatever else the caller sends is not read.
+	 */
 	void (*on_half_close)(struct rpc_call *call, void *data);
 	/* Sends were handed to the transport and the queue is empty. May be NULL. */
 	void (*on_drain)(struct rpc_call *call, void *data);
 	/* The call is over for any reason (finished, cancelled, connection lost). Last callback: the
-	 * call may not be used behind it. May be NULL. */
+	 * call may not be used behind it. Not for calls that were refused before on_message. May be NULL. */
 	void (*on_done)(struct rpc_call *call, void *data);
 };
 
@@ -145,7 +149,7 @@ void rpc_server_set_guard(struct rpc_server *server,
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *msg);
 /* End the call with OK after everything queued was sent (streams). */
 void rpc_call_finish(struct rpc_call *call);
-/* End the call with an error: code and message reach the caller. */
+/* End the call with an error now: code and message reach the caller, what is still queued does not. */
 void rpc_call_fail(struct rpc_call *call, const struct error *err);
 
 /* ---------------------------------------------------------------- client */
@@ -165,6 +169,12 @@ struct rpc_channel_options {
 struct rpc_channel *rpc_channel_new(struct rpc *rpc, const struct rpc_channel_options *options);
 /* Calls still running on it end with ERR_CANCELLED. */
 void rpc_channel_close(struct rpc_channel *channel);
+
+/*
+ * Calls from now on use a new connection with the present credentials; running ones keep the old one. Happens
+ * by itself at the first call after rpc_creds_update().
+ */
+void rpc_channel_renew(struct rpc_channel *channel);
 
 struct rpc_handlers {
 	void (*on_message)(struct rpc_call *call, const ProtobufCMessage *msg, void *data);

@@ -1,0 +1,123 @@
+#include "rpc/internal.h"
+
+#include "common/mem.h"
+#include "common/str.h"
+
+#include <grpc/support/alloc.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_PEM_BYTES 65536
+
+static bool id_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+	       c == '.';
+}
+
+/* The one entry of a kind in the subject, as an id; false when there is none, several, or it is odd. */
+static bool subject_get(const X509_NAME *subject, int nid, char ret[static 64])
+{
+	int at = X509_NAME_get_index_by_NID(subject, nid, -1);
+	const ASN1_STRING *value;
+	int len;
+
+	if (at < 0 || X509_NAME_get_index_by_NID(subject, nid, at) >= 0)
+		return false;
+	value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+	len = ASN1_STRING_length(value);
+	if (len < 1 || len > 63)
+		return false;
+	memcpy(ret, ASN1_STRING_get0_data(value), (size_t)len);
+	ret[len] = '\0';
+	for (int i = 0; i < len; i++) {
+		if (!id_char(ret[i])) /* a NUL or a slash: could be read as another id */
+			return false;
+	}
+	return true;
+}
+
+static bool has_uri(X509 *cert, const char *wanted)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+	size_t len = strlen(wanted);
+	bool found = false;
+
+	for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type != GEN_URI)
+			continue;
+		found = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier) == len &&
+			memcmp(ASN1_STRING_get0_data(name->d.uniformResourceIdentifier), wanted, len) == 0;
+	}
+	GENERAL_NAMES_free(names);
+	return found;
+}
+
+/* The subject and the URI are both ours: only when they say the same, the certificate is believed. */
+static unsigned role_of(X509 *cert, struct rpc_peer *peer)
+{
+	const X509_NAME *subject = X509_get_subject_name(cert);
+	char role[64], uri[256];
+
+	if (!subject_get(subject, NID_commonName, peer->node_id) ||
+	    !subject_get(subject, NID_organizationName, peer->cluster_id) ||
+	    !subject_get(subject, NID_organizationalUnitName, role))
+		return RPC_ROLE_ANONYMOUS;
+	snprintf(uri, sizeof(uri), "skein://%s/node/%s?role=%s", peer->cluster_id, peer->node_id, role);
+	if (!has_uri(cert, uri))
+		return RPC_ROLE_ANONYMOUS;
+	return str_eq(role, "manager") ? RPC_ROLE_MANAGER : str_eq(role, "worker") ? RPC_ROLE_WORKER : RPC_ROLE_ANONYMOUS;
+}
+
+void peer_from_pem(const char *pem, size_t len, time_t now, struct rpc_peer *ret_peer)
+{
+	X509 *cert = NULL;
+	BIO *bio;
+
+	ret_peer->role = RPC_ROLE_ANONYMOUS;
+	if (len == 0 || len > MAX_PEM_BYTES)
+		return;
+	bio = BIO_new_mem_buf(pem, (int)len);
+	if (bio)
+		cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	/* Verified when the connection was made; that may be long ago. */
+	if (cert && X509_cmp_time(X509_get0_notAfter(cert), &now) > 0)
+		ret_peer->role = role_of(cert, ret_peer);
+	if (ret_peer->role == RPC_ROLE_ANONYMOUS)
+		ret_peer->node_id[0] = ret_peer->cluster_id[0] = '\0';
+	X509_free(cert);
+	BIO_free(bio);
+	ERR_clear_error();
+}
+
+void peer_of_call(grpc_call *call, bool local, struct rpc_peer *ret_peer)
+{
+	char *address = grpc_call_get_peer(call);
+	grpc_auth_property_iterator it;
+	const grpc_auth_property *pem;
+	grpc_auth_context *auth;
+
+	snprintf(ret_peer->address, sizeof(ret_peer->address), "%s", address ? address : "");
+	gpr_free(address);
+	ret_peer->role = local ? RPC_ROLE_LOCAL : RPC_ROLE_ANONYMOUS;
+	if (local)
+		return;
+
+	auth = grpc_call_auth_context(call);
+	if (!auth)
+		return;
+	if (grpc_auth_context_peer_is_authenticated(auth)) {
+		it = grpc_auth_context_find_properties_by_name(auth, GRPC_X509_PEM_CERT_PROPERTY_NAME);
+		pem = grpc_auth_property_iterator_next(&it);
+		if (pem)
+			peer_from_pem(pem->value, pem->value_length, time(NULL), ret_peer);
+	}
+	grpc_auth_context_release(auth);
+}
