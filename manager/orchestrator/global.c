@@ -65,7 +65,7 @@ static void plan_slot(struct plan *p, const pb_service *service, struct slot *sl
 	}
 	restart_slot(p, service, slot);
 	restart_dedupe(p, service, slot);
-	if (!slot_is_live(slot) && !restart_slot_finished(slot))
+	if (!slot_is_live(slot) && !restart_slot_finished(p, service, slot))
 		restart_fill(p, service, slot);
 }
 

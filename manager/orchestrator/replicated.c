@@ -11,9 +11,9 @@
 #include <string.h>
 
 /* A slot that counts: something runs or will run there, or ended for good. */
-static bool is_filled(const struct slot *slot)
+static bool is_filled(struct plan *p, const pb_service *service, const struct slot *slot)
 {
-	return slot_is_live(slot) || restart_slot_finished(slot);
+	return slot_is_live(slot) || restart_slot_finished(p, service, slot);
 }
 
 /* ---- scale down */
@@ -75,13 +75,14 @@ static void remove_slot(struct plan *p, struct slot *slot)
 	slot_desire_all(p, slot, TASK_REMOVE, false);
 }
 
-static void scale_down(struct plan *p, struct slots *slots, uint64_t filled, uint64_t wanted)
+static void scale_down(struct plan *p, const pb_service *service, struct slots *slots, uint64_t filled,
+		       uint64_t wanted)
 {
 	_cleanup_free_ struct candidate *all = xcalloc(filled, sizeof(*all));
 	size_t n = 0;
 
 	for (size_t i = 0; i < slots->n; i++)
-		if (is_filled(&slots->v[i]))
+		if (is_filled(p, service, &slots->v[i]))
 			all[n++] = candidate_of(&slots->v[i]);
 	qsort(all, n, sizeof(*all), by_node_and_worth);
 	for (size_t i = 0, nth = 0; i < n; i++) {
@@ -108,7 +109,7 @@ static void scale_up(struct plan *p, const pb_service *service, struct slots *sl
 			at++;
 		if (at < loaded && slots->v[at].number == number) {
 			slot = &slots->v[at];
-			if (is_filled(slot))
+			if (is_filled(p, service, slot))
 				continue;
 		}
 		if (!slot)
@@ -120,29 +121,29 @@ static void scale_up(struct plan *p, const pb_service *service, struct slots *sl
 }
 
 /* History of slots that nothing fills any more. */
-static void drop_empty(struct plan *p, struct slots *slots)
+static void drop_empty(struct plan *p, const pb_service *service, struct slots *slots)
 {
 	for (size_t i = 0; i < slots->n; i++)
-		if (!slots->v[i].gone && !is_filled(&slots->v[i]))
+		if (!slots->v[i].gone && !is_filled(p, service, &slots->v[i]))
 			remove_slot(p, &slots->v[i]);
 }
 
-static uint64_t count_filled(const struct slots *slots)
+static uint64_t count_filled(struct plan *p, const pb_service *service, const struct slots *slots)
 {
 	uint64_t filled = 0;
 
 	for (size_t i = 0; i < slots->n; i++)
-		filled += is_filled(&slots->v[i]);
+		filled += is_filled(p, service, &slots->v[i]);
 	return filled;
 }
 
 static void plan_slots(struct plan *p, const pb_service *service, struct slots *slots)
 {
 	uint64_t wanted = service->spec->replicated ? service->spec->replicated->replicas : 0;
-	uint64_t filled = count_filled(slots);
+	uint64_t filled = count_filled(p, service, slots);
 
 	if (filled > wanted)
-		scale_down(p, slots, filled, wanted);
+		scale_down(p, service, slots, filled, wanted);
 	for (size_t i = 0; i < slots->n; i++) {
 		if (slots->v[i].gone)
 			continue;
@@ -152,7 +153,7 @@ static void plan_slots(struct plan *p, const pb_service *service, struct slots *
 	if (filled < wanted)
 		scale_up(p, service, slots, wanted - filled);
 	if (p->budget)
-		drop_empty(p, slots);
+		drop_empty(p, service, slots);
 	updater_step(p, service, slots);
 	for (size_t i = 0; i < slots->n; i++)
 		if (!slots->v[i].gone)

@@ -67,12 +67,23 @@ bool restart_wanted(const struct slot *slot, const pb_task *task)
 	return attempts(slot, task, policy->window) < policy->max_attempts;
 }
 
-bool restart_slot_finished(const struct slot *slot)
+const pb_task *restart_last(struct plan *p, const pb_service *service, const struct slot *slot)
 {
-	const pb_task *newest = slot_newest(slot);
+	/* After a rollback the task that ran on is older than those that were tried. */
+	for (size_t i = slot->n; i-- > 0;)
+		if (!slot_task_outdated(p, service, slot->tasks[i]))
+			return slot->tasks[i];
+	return slot_newest(slot);
+}
 
-	return newest && !slot_is_live(slot) && newest->desired == (Skein__TaskState)TASK_SHUTDOWN &&
-	       !restart_wanted(slot, newest);
+bool restart_slot_finished(struct plan *p, const pb_service *service, const struct slot *slot)
+{
+	const pb_task *last;
+
+	if (!slot->n || slot_is_live(slot))
+		return false;
+	last = restart_last(p, service, slot);
+	return last->desired == (Skein__TaskState)TASK_SHUTDOWN && !restart_wanted(slot, last);
 }
 
 /* ---- why a live task cannot stay */
@@ -145,13 +156,13 @@ void restart_slot(struct plan *p, const pb_service *service, struct slot *slot)
 
 bool restart_fill(struct plan *p, const pb_service *service, struct slot *slot)
 {
-	const pb_task *newest = slot_newest(slot);
+	const pb_task *last = slot->n ? restart_last(p, service, slot) : NULL;
 	int64_t start_after = 0;
 	bool wait;
 
-	if (newest && newest->desired == (Skein__TaskState)TASK_SHUTDOWN &&
-	    newest->spec_version == service->spec_version && ended_by_itself(newest))
-		start_after = p->now + delay_of(newest);
+	if (last && last->desired == (Skein__TaskState)TASK_SHUTDOWN && ended_by_itself(last) &&
+	    !slot_task_outdated(p, service, last))
+		start_after = p->now + delay_of(last);
 	wait = start_after > p->now || slot_must_wait(p, slot, NULL);
 	return slot_create(p, service, slot, wait ? TASK_READY : TASK_RUNNING, start_after) != NULL;
 }

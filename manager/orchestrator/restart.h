@@ -12,8 +12,11 @@
 /* Would the policy follow this task by another one? */
 bool restart_wanted(const struct slot *slot, const pb_task *task);
 
-/* The slot has no live task and its newest one ended for good. */
-bool restart_slot_finished(const struct slot *slot);
+/* The task that tells how the slot stands: the newest of the present spec, else the newest. Not for empty slots. */
+const pb_task *restart_last(struct plan *p, const pb_service *service, const struct slot *slot);
+
+/* The slot has no live task and its last one ended for good. */
+bool restart_slot_finished(struct plan *p, const pb_service *service, const struct slot *slot);
 
 /* Shut down live tasks that ended or lost their node; make a successor. */
 void restart_slot(struct plan *p, const pb_service *service, struct slot *slot);

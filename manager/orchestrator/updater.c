@@ -239,7 +239,8 @@ static bool gave_up(struct plan *p, const pb_service *service, const struct slot
 
 static bool finished_outdated(struct plan *p, const pb_service *service, const struct slot *slot)
 {
-	return restart_slot_finished(slot) && slot_task_outdated(p, service, slot_newest(slot));
+	return restart_slot_finished(p, service, slot) &&
+	       slot_task_outdated(p, service, restart_last(p, service, slot));
 }
 
 static struct progress progress_of(struct plan *p, const pb_service *service, const struct slot *slot, bool started)
