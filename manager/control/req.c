@@ -159,5 +159,10 @@ static void on_committed(void *data, const struct error *err)
 void req_commit(struct req *r, struct txn *t, void (*committed)(struct req *r))
 {
 	r->committed = committed;
+	if (r->c->closer.closing) {
+		txn_free(t);
+		req_fail_with(r, ERR_UNAVAILABLE, "this manager is shutting down");
+		return;
+	}
 	store_commit(r->c->store, t, 0, on_committed, r);
 }

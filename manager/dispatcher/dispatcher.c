@@ -97,6 +97,47 @@ static void on_verdict(struct dispatcher *d, const struct liveness_verdict *verd
 	liveness_forget(d->liveness, verdict->node_id);
 }
 
+/* etcd's answer for a node that our view does not have; by ids, because the session may be gone by then. */
+struct probe {
+	struct dispatcher *d;
+	char node_id[64];
+	char session_id[ID_LEN + 1];
+};
+
+static void on_probed(void *data, const struct error *err)
+{
+	_cleanup_free_ struct probe *p = data;
+	struct dispatcher *d = p->d;
+	struct session *s = d->closer.closing ? NULL : session_of_node(d, p->node_id);
+	struct error end = ERROR_INIT;
+
+	/* A conflict means that the node exists; the view has it by now, and the event let the session go on. */
+	if (s && str_eq(s->id, p->session_id) && !view_node(store_view(d->store), s->node_id)) {
+		if (err)
+			error_set(&end, ERR_UNAVAILABLE, "node %s is not known here yet", s->node_id);
+		else
+			error_set(&end, ERR_DENIED, "node %s was removed from the cluster", s->node_id);
+		session_end(s, &end);
+	}
+	closer_drop(&d->closer);
+}
+
+/* An agent that hears "removed" gives up for good: only etcd itself, asked now, may say so. */
+static void probe_unknown(struct session *s)
+{
+	struct dispatcher *d = s->d;
+	struct txn *t = txn_begin(store_view(d->store));
+	struct probe *p = xnew(struct probe);
+
+	p->d = d;
+	snprintf(p->node_id, sizeof(p->node_id), "%s", s->node_id);
+	snprintf(p->session_id, sizeof(p->session_id), "%s", s->id);
+	s->probing = true;
+	closer_hold(&d->closer);
+	txn_require(t, KIND_NODE, s->node_id);
+	store_commit(d->store, t, 0, on_probed, p);
+}
+
 static void end_late_registrations(struct dispatcher *d, int64_t now, int64_t *next)
 {
 	struct session *s, *following;
@@ -104,18 +145,17 @@ static void end_late_registrations(struct dispatcher *d, int64_t now, int64_t *n
 	HASH_ITER(hh, d->by_node, s, following) {
 		struct error err = ERROR_INIT;
 
-		if (s->registered || s->ended)
+		if (s->registered || s->ended || s->probing)
 			continue;
 		if (now < s->deadline) {
 			*next = MIN(*next, s->deadline);
 			continue;
 		}
-		if (view_node(store_view(d->store), s->node_id))
-			error_set(&err, ERR_UNAVAILABLE, "etcd did not take the registration in time");
-		else if (!store_connected(d->store))
-			error_set(&err, ERR_UNAVAILABLE, "node %s is not known here yet", s->node_id);
-		else
-			error_set(&err, ERR_DENIED, "node %s was removed from the cluster", s->node_id);
+		if (!view_node(store_view(d->store), s->node_id)) {
+			probe_unknown(s);
+			continue;
+		}
+		error_set(&err, ERR_UNAVAILABLE, "etcd did not take the registration in time");
 		session_end(s, &err);
 	}
 }

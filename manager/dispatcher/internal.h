@@ -38,6 +38,7 @@ struct session {
 	bool dirty, check_node; /* to be looked at in flush; check_node: the NodeUpdate, too */
 	bool blocked;           /* waits for on_drain */
 	bool paused;
+	bool probing;           /* etcd is asked whether the node is really unknown */
 	int64_t deadline;       /* of the registration, CLOCK_MONOTONIC */
 	Skein__Register *reg;
 	Skein__NodeUpdate *told;

@@ -123,6 +123,7 @@ static void session_begin(struct dispatcher *d, struct rpc_call *call, const Ske
 void session_proceed(struct session *s)
 {
 	s->deadline += SESSION_REGISTER_TIMEOUT_NS;
+	s->probing = false;
 	nodes_want_ready(s->d, s->node_id, s->reg, s->role);
 	dispatcher_judge_soon(s->d);
 }
