@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "agent/exec/exec.h"
+#include "agent/image/store.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/id.h"
@@ -11,6 +12,7 @@
 #include "common/str.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +30,7 @@ struct bed {
 	bool ready, closed;
 	struct error err;
 	char *layers[2];
-	struct image image;
+	struct entry entry; /* the image, held by us: what containers take they must give back */
 	const char *runtime;
 	int64_t log_max_bytes;
 	unsigned log_max_files;
@@ -114,7 +116,7 @@ static inline void bed_make_image(struct bed *b)
 	static const char *const applets[] = {"sh", "cat", "sleep", "ls", "id", "env", "dd", "touch", "stat",
 					      "kill", "seq", "hostname", "ip", "mount", "true", "pwd",
 					      "readlink", "tail", "grep", "head", "test", "chroot", "echo",
-					      "tty", "ulimit", "mkdir", "wc", "yes", "ps"};
+					      "tty", "mkdir", "wc", "yes", "ps", "tr"};
 	_cleanup_free_ char *busybox = NULL;
 
 	b->layers[0] = xasprintf("%s/layers/base", b->dir);
@@ -137,8 +139,8 @@ static inline void bed_make_image(struct bed *b)
 	bed_mkdir(b->layers[1], "data", 0750);
 	bed_write(b->layers[1], "data/seed", "from the image\n");
 
-	b->image = (struct image){.layers = b->layers, .n_layers = 2};
-	snprintf(b->image.digest, sizeof(b->image.digest), "sha256:%064d", 0);
+	b->entry = (struct entry){.refs = 1, .image = {.layers = b->layers, .n_layers = 2}};
+	snprintf(b->entry.image.digest, sizeof(b->entry.image.digest), "sha256:%064d", 0);
 }
 
 /* ---------------------------------------------------------------- engine */
@@ -207,6 +209,7 @@ static inline void bed_close(struct bed *b)
 	uv_close((uv_handle_t *)&b->watchdog, NULL);
 	uv_run(&b->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&b->loop), 0);
+	assert_int_equal(b->entry.refs, 1);
 	if (file_remove_tree(b->dir, &err) < 0)
 		fail_msg("%s", err.msg);
 	free(b->layers[0]);
@@ -297,7 +300,7 @@ static inline void box_on_adopted(void *data, struct container *c, enum containe
 static inline void box_create(struct box *x)
 {
 	x->created = false;
-	x->c = container_create(x->bed->e, x->task, &x->bed->image, box_on_exit, box_on_created, x);
+	x->c = container_create(x->bed->e, x->task, &x->bed->entry.image, box_on_exit, box_on_created, x);
 	bed_wait(x->bed, x->created);
 }
 
@@ -337,7 +340,7 @@ struct reading {
 	struct strbuf text; /* lines with their newlines; "E:" before those of stderr */
 	bool done, paused, pause_each;
 	struct error err;
-	size_t lines;
+	size_t lines, parts; /* full lines, and pieces before their last one */
 };
 
 static inline bool reading_on_lines(void *data, pb_log_line *const *lines, size_t n)
@@ -348,9 +351,12 @@ static inline bool reading_on_lines(void *data, pb_log_line *const *lines, size_
 		if (lines[i]->stream == SKEIN__LOG_STREAM__STDERR)
 			strbuf_puts(&r->text, "E:");
 		strbuf_add(&r->text, (const char *)lines[i]->data.data, lines[i]->data.len);
-		if (!lines[i]->partial)
+		if (!lines[i]->partial) {
 			strbuf_putc(&r->text, '\n');
-		r->lines++;
+			r->lines++;
+		} else {
+			r->parts++;
+		}
 	}
 	r->paused = r->pause_each;
 	return !r->pause_each;

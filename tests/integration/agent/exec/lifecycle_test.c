@@ -433,7 +433,7 @@ static void thirty_at_once(void **state)
 
 	for (int i = 0; i < MANY; i++) {
 		box_init(&x[i], &bed, "exec sleep 1000");
-		x[i].c = container_create(bed.e, x[i].task, &bed.image, box_on_exit, box_on_created, &x[i]);
+		x[i].c = container_create(bed.e, x[i].task, &bed.entry.image, box_on_exit, box_on_created, &x[i]);
 	}
 	for (int i = 0; i < MANY; i++) {
 		bed_wait(&bed, x[i].created);
