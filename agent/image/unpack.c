@@ -380,14 +380,10 @@ static int make_file(struct unpack *u, int parent, const char *last, struct arch
 		return error_set_errno(&u->err, errno, "create");
 	if (write_content(u, fd, entry) < 0)
 		return -1;
-	/* Owner before attributes: a change of it drops security.capability. */
-	if (fchown(fd, meta->uid, meta->gid) < 0)
-		return error_set_errno(&u->err, errno, "set owner");
-	if (set_xattrs(u, fd, entry) < 0)
+	/* Attributes last: a change of the owner drops security.capability. */
+	if (tree_set_meta_fd(fd, last, meta, &u->err) < 0)
 		return -1;
-	return tree_set_meta_fd(fd, last, &(struct tree_meta){.mode = meta->mode, .uid = (uid_t)-1,
-							      .gid = (gid_t)-1, .mtime = meta->mtime},
-				&u->err);
+	return set_xattrs(u, fd, entry);
 }
 
 static int make_hardlink(struct unpack *u, int parent, const char *last, const char *target)
