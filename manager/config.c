@@ -37,6 +37,8 @@ const struct option_def manager_options[] = {
 	 .help = "with --bootstrap: tasks kept per slot, the running one included"},
 	{"heartbeat-period", 0, OPT_DURATION(struct manager_config, heartbeat_period_ns), .def = "0", .arg = "DURATION",
 	 .help = "with --bootstrap: how often agents beat; 0 chooses by the number of nodes"},
+	{"peer-port", 0, OPT_U64(struct manager_config, peer_port), .def = "7946", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "with --bootstrap: port of this node's agent for other nodes"},
 	{"ready-fd", 0, OPT_I64(struct manager_config, ready_fd), .def = "-1", .arg = "FD", .hidden = true,
 	 .help = "write \"ready\" or \"error: ...\" to this descriptor once"},
 	{"log-level", 0, OPT_ENUM(struct manager_config, log_level), .def = "info", .choices = "debug|info|warn|error", .help = "least level that is logged"},

@@ -13,7 +13,7 @@ struct manager_config {
 	/* With --bootstrap: */
 	char *availability;
 	int64_t cert_expiry_ns, heartbeat_period_ns;
-	uint64_t task_history_limit;
+	uint64_t task_history_limit, peer_port;
 	bool help, version, man;
 };
 

@@ -1,0 +1,71 @@
+/* agent_internal - the agent's object, shared by agent.c (life), active.c (in a cluster) and ops.c (init, join, leave). */
+#pragma once
+#include "agent.h"
+#include "identity.h"
+#include "local.h"
+
+#include "common/error.h"
+#include "common/loop.h"
+#include "proto/pb.h"
+
+#include <stdbool.h>
+
+struct agent {
+	uv_loop_t *loop;
+	const struct agent_config *config;
+	char *exec_dir_state, *manager_socket, *manager_conf, *pid_path, *manager_binary;
+
+	/* always there */
+	struct rpc *rpc;
+	struct exec *exec;
+	struct image_store *images;
+	struct taskdb *db;
+	struct reporter *reporter;
+	struct worker *worker;
+	struct local *local;
+	struct manager_child *manager;
+	struct peer_client *peer_client;
+	bool exec_probed, exec_works;
+	struct error exec_error;
+	uv_timer_t probe_timer;      /* tries again while no runtime works */
+
+	/* while in a cluster */
+	struct identity *identity;
+	struct session *session;
+	struct peer *peer;
+	struct rpc_server *peer_server;
+	char *advertise;             /* of the manager here, "10.0.0.1:2377" */
+	bool removed;                /* the cluster no longer knows this node */
+	bool wants_renewal;          /* the role that is wanted differs from the certificate's */
+	bool manager_wanted;         /* the manager beside us is (being) started */
+
+	/* an operation of the local socket under way */
+	struct op *op;
+	uv_timer_t auto_join;        /* --join: tries until it works */
+	bool closing;
+	struct closer closer;
+	void (*closed)(void *data);
+	void *closed_data;
+};
+
+/* ---- active.c */
+
+/* Load the identity and begin; ERR_NOT_FOUND when there is none. Starts the manager if the role says so. */
+int active_begin(struct agent *a, struct error *err);
+bool active_is(const struct agent *a);
+/* End session, peer server and identity (containers and manager are not touched); done once. */
+void active_end(struct agent *a, void (*done)(void *data), void *data);
+/* Write the manager's configuration file. */
+int active_write_manager_conf(struct agent *a, const Skein__InitRequest *external_etcd, struct error *err);
+/* Start the manager beside us; ready as manager_child_start's. */
+void active_start_manager(struct agent *a, void (*ready)(void *data, const struct error *err), void *data);
+
+/* ---- ops.c */
+extern const struct local_ops agent_ops;
+/* Join by --join and --token-file, until it works. */
+void ops_auto_join(struct agent *a);
+/* The session came up: what join waited for. */
+void ops_session_up(struct agent *a);
+
+/* ---- agent.c */
+pb_node_description *agent_describe(void *data);
