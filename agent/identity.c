@@ -112,10 +112,11 @@ static void adopt(struct identity *i)
 {
 	bool role_changed = i->next.role != i->data.role;
 
-	/* The list may have changed since the answer came. */
-	strv_fini(&i->next.managers);
-	i->next.managers = i->data.managers;
-	i->data.managers = (struct strv){0};
+	if (i->info_dirty) { /* a newer list came while the files were written */
+		strv_fini(&i->next.managers);
+		i->next.managers = i->data.managers;
+		i->data.managers = (struct strv){0};
+	}
 	identity_data_fini(&i->data);
 	i->data = i->next;
 	i->next = (struct identity_data){0};
@@ -210,6 +211,9 @@ static void on_reply(void *data, const ProtobufCMessage *reply, const struct err
 
 	if (i->channel)
 		rpc_channel_close(TAKE_PTR(i->channel));
+	strv_fini(&i->next.managers);
+	for (size_t n = 0; n < i->data.managers.n; n++) /* as of now, unless the answer names them */
+		strv_add(&i->next.managers, i->data.managers.v[n]);
 	if (i->closer.closing) {
 		identity_data_fini(&i->next);
 		closer_drop(&i->closer);
