@@ -1,0 +1,394 @@
+/* From the files on disk to a loaded store: how etcd comes up, and this node's entry as a manager. */
+#include "manager_internal.h"
+
+#include "common/clock.h"
+#include "common/hostport.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/str.h"
+#include "etcd_child.h"
+#include "manager/ca/bootstrap.h"
+#include "manager/store/etcd.h"
+#include "manager/store/store.h"
+#include "rpc/rpc.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ADD_MEMBER_TIMEOUT_MS 15000
+#define RETRY_NS (300 * NS_PER_MS)
+#define JOIN_ROUNDS 20 /* of all managers, before joining is given up and tried from the start */
+
+/* Asking the other managers, one after the other, to be added as a member. */
+struct joining {
+	struct manager *m;
+	struct rpc_channel *channel;
+	struct rpc_call *call;
+	unsigned attempt;
+};
+
+/* ---------------------------------------------------------------- the node's entry */
+
+static void register_self(struct manager *m);
+
+static void on_retry_register(uv_timer_t *timer)
+{
+	register_self(timer->data);
+}
+
+static void on_registered(void *data, const struct error *err)
+{
+	struct manager *m = data;
+
+	if (m->closing)
+		return;
+	if (err && err->code != ERR_CONFLICT)
+		log_warn("register_manager", kv_err(err));
+	if (err)
+		loop_timer_in(&m->retry, err->code == ERR_CONFLICT ? 0 : RETRY_NS, on_retry_register);
+	else
+		manager_serve(m);
+}
+
+static bool is_registered(struct manager *m, const pb_node *node)
+{
+	return node->manager && str_eq(node->manager->address, m->config->advertise_address) &&
+	       (int)node->role == NODE_ROLE_MANAGER && (m->member_id == 0 || node->manager->etcd_member_id == m->member_id);
+}
+
+static void register_self(struct manager *m)
+{
+	struct view *view = store_view(m->store);
+	const pb_node *node = view_node(view, m->identity.node_id);
+	struct error err = ERROR_INIT;
+	struct txn *txn;
+	pb_node *edit;
+
+	if (!node) {
+		error_set(&err, ERR_DENIED, "node %s is not in the cluster (any more)", m->identity.node_id);
+		manager_tell_ready(m, &err);
+		return;
+	}
+	if (is_registered(m, node)) {
+		manager_serve(m);
+		return;
+	}
+	txn = txn_begin(view);
+	edit = txn_edit(txn, KIND_NODE, node->id);
+	if (!edit->manager)
+		edit->manager = pb_new(&skein__manager_status__descriptor);
+	pb_set_str(&edit->manager->address, m->config->advertise_address);
+	if (m->member_id)
+		edit->manager->etcd_member_id = m->member_id;
+	edit->role = NODE_ROLE_MANAGER;
+	txn_put(txn, KIND_NODE, edit);
+	store_commit(m->store, txn, 0, on_registered, m);
+}
+
+static void on_bootstrap_applied(void *data, const struct error *err)
+{
+	struct manager *m = data;
+
+	if (m->closing)
+		return;
+	if (err) {
+		manager_tell_ready(m, err);
+		return;
+	}
+	register_self(m);
+}
+
+static void on_store_loaded(void *data, const struct error *err)
+{
+	struct manager *m = data;
+
+	if (err) /* closed meanwhile */
+		return;
+	log_info("store_loaded", kv_u64("revision", store_revision(m->store)));
+	ca_bootstrap_apply(m->store, m->config->state_dir, on_bootstrap_applied, m);
+}
+
+/* ---------------------------------------------------------------- etcd's endpoints */
+
+static void add_others(struct manager *m, struct strv *endpoints)
+{
+	struct view *view = m->store ? store_view(m->store) : NULL;
+	_cleanup_free_ const void **nodes = NULL;
+	size_t n = 0;
+
+	if (view)
+		nodes = view_list(view, KIND_NODE, &n);
+	for (size_t i = 0; i < n; i++) {
+		const pb_node *node = nodes[i];
+		struct hostport hp;
+		char text[HOSTPORT_MAX];
+
+		if (!node->manager || str_eq(node->id, m->identity.node_id) ||
+		    hostport_parse(node->manager->address, 1, &hp, NULL) < 0)
+			continue;
+		hp.port = (uint16_t)m->config->etcd_client_port;
+		strv_addf(endpoints, "https://%s", hostport_format(&hp, text));
+	}
+}
+
+void bring_up_set_endpoints(struct manager *m)
+{
+	_cleanup_strv_ struct strv endpoints = {0};
+
+	if (!m->etcd_child || !m->etcd)
+		return;
+	strv_add(&endpoints, etcd_child_endpoint(m->etcd_child));
+	add_others(m, &endpoints);
+	etcd_set_endpoints(m->etcd, (const char *const *)endpoints.v);
+	/* The running member's timeouts follow when a second one is added (wiring_add_member). */
+}
+
+static void open_store(struct manager *m, const struct etcd_options *options)
+{
+	struct error err = ERROR_INIT;
+
+	m->etcd = etcd_new(m->loop, options, &err);
+	if (!m->etcd) {
+		manager_tell_ready(m, &err);
+		return;
+	}
+	m->store = store_new(m->loop, m->etcd, MANAGER_KEY_PREFIX);
+	m->store_started = true;
+	store_start(m->store, on_store_loaded, m);
+}
+
+/* ---------------------------------------------------------------- the embedded etcd */
+
+static void on_etcd_ready(void *data)
+{
+	struct manager *m = data;
+	const char *endpoints[] = {etcd_child_endpoint(m->etcd_child), NULL};
+	struct etcd_options options = {
+		.endpoints = endpoints,
+		.ca_file = m->ca_file,
+		.cert_file = m->cert_file,
+		.key_file = m->key_file,
+		.server_name = PKI_MANAGER_NAME,
+	};
+
+	if (m->closing)
+		return;
+	if (!m->store_started)
+		open_store(m, &options);
+	wiring_etcd_ready(m);
+}
+
+static void on_etcd_down(void *data, const struct error *why)
+{
+	log_error("etcd_down", kv_err(why));
+}
+
+static void on_etcd_removed(void *data)
+{
+	log_warn("etcd_removed", kv_str("hint", "this manager was taken out of etcd's members"));
+}
+
+static bool parse_advertise(struct manager *m, struct hostport *hp, struct error *err)
+{
+	return hostport_parse(m->config->advertise_address, 2377, hp, err) == 0;
+}
+
+static void start_etcd(struct manager *m, const char *initial_cluster, bool existing, unsigned members)
+{
+	_cleanup_free_ char *etcd_run = xasprintf("%s/etcd", m->config->run_dir);
+	struct error err = ERROR_INIT;
+	struct hostport hp;
+	struct etcd_child_options options = {
+		.loop = m->loop,
+		.program = m->config->etcd_binary,
+		.state_dir = m->config->state_dir,
+		.run_dir = etcd_run,
+		.name = m->identity.node_id,
+		.cluster_token = m->identity.cluster_id,
+		.client_port = (uint16_t)m->config->etcd_client_port,
+		.peer_port = (uint16_t)m->config->etcd_peer_port,
+		.ca_file = m->ca_file,
+		.cert_file = m->cert_file,
+		.key_file = m->key_file,
+		.initial_cluster = initial_cluster,
+		.existing = existing,
+		.force_new_cluster = m->config->force_new_cluster,
+		.members = members,
+		.on_ready = on_etcd_ready,
+		.on_down = on_etcd_down,
+		.on_removed = on_etcd_removed,
+		.data = m,
+	};
+
+	if (parse_advertise(m, &hp, &err)) {
+		options.address = hp.host;
+		m->etcd_child = etcd_child_start(&options, &err);
+	}
+	if (!m->etcd_child)
+		manager_tell_ready(m, &err);
+}
+
+/* ---------------------------------------------------------------- joining */
+
+static void ask_next(struct joining *j);
+
+static void on_retry_join(uv_timer_t *timer)
+{
+	struct manager *m = timer->data;
+
+	if (m->joining)
+		ask_next(m->joining);
+}
+
+static void joining_free(struct joining *j)
+{
+	if (j->channel)
+		rpc_channel_close(j->channel);
+	j->m->joining = NULL;
+	free(j);
+}
+
+static unsigned count_members(const char *initial_cluster)
+{
+	unsigned n = 1;
+
+	for (const char *p = initial_cluster; *p; p++)
+		n += *p == ',';
+	return n;
+}
+
+static void use_external(struct manager *m, const Skein__AddMemberResponse *r)
+{
+	struct error err = ERROR_INIT;
+
+	error_set(&err, ERR_PRECONDITION,
+		  "the cluster uses an external etcd (%s): set etcd-endpoint and its certificates for this manager",
+		  r->n_etcd_endpoints > 0 ? r->etcd_endpoints[0] : "unknown");
+	manager_tell_ready(m, &err);
+}
+
+static void on_member_added(void *data, const ProtobufCMessage *reply, const struct error *err)
+{
+	struct joining *j = data;
+	struct manager *m = j->m;
+	const Skein__AddMemberResponse *r = (const Skein__AddMemberResponse *)reply;
+
+	j->call = NULL;
+	if (m->closing) {
+		joining_free(j);
+		return;
+	}
+	if (!err) {
+		m->member_id = r->member_id;
+		joining_free(j);
+		if (r->external)
+			use_external(m, r);
+		else
+			start_etcd(m, r->initial_cluster, true, count_members(r->initial_cluster));
+		return;
+	}
+	log_warn("add_member", kv_err(err));
+	if (j->attempt >= JOIN_ROUNDS * MAX(m->config->join.n, 1)) {
+		manager_tell_ready(m, err);
+		joining_free(j);
+		return;
+	}
+	loop_timer_in(&m->retry, RETRY_NS, on_retry_join);
+}
+
+static void ask_next(struct joining *j)
+{
+	struct manager *m = j->m;
+	Skein__AddMemberRequest request = SKEIN__ADD_MEMBER_REQUEST__INIT;
+	_cleanup_free_ char *peer_url = NULL, *client_url = NULL;
+	char text[HOSTPORT_MAX];
+	struct error err = ERROR_INIT;
+	struct hostport hp;
+	struct rpc_channel_options options = {.creds = m->creds, .server_name = RPC_MANAGER_NAME};
+
+	if (!parse_advertise(m, &hp, &err)) {
+		manager_tell_ready(m, &err);
+		joining_free(j);
+		return;
+	}
+	options.target = m->config->join.v[j->attempt++ % m->config->join.n];
+	if (j->channel)
+		rpc_channel_close(j->channel);
+	j->channel = rpc_channel_new(m->rpc, &options);
+	hp.port = (uint16_t)m->config->etcd_peer_port;
+	peer_url = xasprintf("https://%s", hostport_format(&hp, text));
+	hp.port = (uint16_t)m->config->etcd_client_port;
+	client_url = xasprintf("https://%s", hostport_format(&hp, text));
+	request.node_id = m->identity.node_id;
+	request.peer_url = peer_url;
+	request.client_url = client_url;
+	request.api_address = m->config->advertise_address;
+	log_info("join_etcd", kv_str("through", options.target));
+	j->call = rpc_unary(j->channel, &skein__member__descriptor, "AddMember", &request.base, ADD_MEMBER_TIMEOUT_MS,
+			    on_member_added, j);
+}
+
+static void join_cluster(struct manager *m)
+{
+	struct joining *j = xnew(struct joining);
+
+	j->m = m;
+	m->joining = j;
+	ask_next(j);
+}
+
+/* ---------------------------------------------------------------- which way */
+
+static bool exists(const char *fmt, const char *dir)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, fmt);
+
+	return access(path, F_OK) == 0;
+}
+
+static void use_endpoints(struct manager *m)
+{
+	struct etcd_options options = {
+		.endpoints = (const char *const *)m->config->etcd_endpoints.v,
+		.ca_file = str_empty(m->config->etcd_ca) ? NULL : m->config->etcd_ca,
+		.cert_file = str_empty(m->config->etcd_cert) ? NULL : m->config->etcd_cert,
+		.key_file = str_empty(m->config->etcd_key) ? NULL : m->config->etcd_key,
+	};
+
+	open_store(m, &options);
+}
+
+static void on_begin(uv_timer_t *timer)
+{
+	struct manager *m = timer->data;
+	struct error err = ERROR_INIT;
+
+	if (m->config->etcd_endpoints.n > 0)
+		use_endpoints(m);
+	else if (exists("etcd/member", m->config->state_dir))
+		start_etcd(m, NULL, false, MAX((unsigned)m->identity.managers.n, 1u));
+	else if (exists("manager/bootstrap.pb", m->config->state_dir))
+		start_etcd(m, NULL, false, 1);
+	else if (m->config->join.n > 0)
+		join_cluster(m);
+	else {
+		error_set(&err, ERR_PRECONDITION,
+			  "no etcd data in %s, no bootstrap file and no manager to join through (--join)",
+			  m->config->state_dir);
+		manager_tell_ready(m, &err);
+	}
+}
+
+void bring_up(struct manager *m)
+{
+	loop_timer_in(&m->retry, 0, on_begin); /* callbacks come after manager_new has returned */
+}
+
+void bring_up_cancel(struct manager *m)
+{
+	if (m->joining && m->joining->call)
+		rpc_call_cancel(m->joining->call);
+	else if (m->joining)
+		joining_free(m->joining);
+}
