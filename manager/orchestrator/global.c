@@ -94,8 +94,8 @@ void global_plan(struct plan *p, const pb_service *service)
 	slots_load(&slots, p, service);
 	for (size_t i = 0; i < slots.n; i++)
 		slot_orphan(p, &slots.v[i]);
-	if (updater_check(p, service, &slots))
-		service = view_service(p->view, service->id);
+	updater_check(p, service, &slots);
+	service = view_service(p->view, service->id);
 	for (size_t i = 0; i < slots.n; i++)
 		plan_slot(p, service, &slots.v[i]);
 	add_slots(p, service, &slots);

@@ -117,8 +117,11 @@ static bool has_current(struct plan *p, const pb_service *service, const struct 
 	return false;
 }
 
-static int64_t successor_start(const struct plan *p, const pb_task *old, enum verdict verdict)
+static int64_t successor_start(struct plan *p, const pb_service *service, const pb_task *old, enum verdict verdict)
 {
+	/* The delay is there for what failed to be tried again; another spec is something else. */
+	if (slot_task_outdated(p, service, old))
+		return 0;
 	if (verdict == ENDED)
 		return p->now + delay_of(old);
 	/* A delay that was running goes on elsewhere. */
@@ -134,7 +137,7 @@ static void succeed(struct plan *p, const pb_service *service, struct slot *slot
 	const pb_task *old = slot->tasks[i];
 
 	if (!has_current(p, service, slot, old) && restart_wanted(slot, old) &&
-	    !slot_create(p, service, slot, TASK_READY, successor_start(p, old, verdict)))
+	    !slot_create(p, service, slot, TASK_READY, successor_start(p, service, old, verdict)))
 		return;
 	slot_desire(p, slot, i, TASK_SHUTDOWN);
 }

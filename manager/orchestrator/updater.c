@@ -158,31 +158,33 @@ bool updater_starts_first(const pb_service *service)
 	return config_of(service)->order == SKEIN__UPDATE_ORDER__START_FIRST;
 }
 
-bool updater_check(struct plan *p, const pb_service *service, const struct slots *slots)
+static void act_on_failures(struct plan *p, const pb_service *service, const char *task_id)
+{
+	bool rolling_back = state_of(service) == ROLLBACK_STARTED;
+
+	if (rolling_back ||
+	    config_of(service)->failure_action != SKEIN__UPDATE_FAILURE_ACTION__FAILURE_ROLLBACK)
+		pause_update(p, service, task_id, "");
+	else if (!service->previous_spec)
+		pause_update(p, service, task_id, " (there is no previous spec to roll back to)");
+	else
+		roll_back(p, service, task_id);
+}
+
+void updater_check(struct plan *p, const pb_service *service, const struct slots *slots)
 {
 	const pb_update_config *config = config_of(service);
 	struct tally tally = {.monitor = monitor_of(config)};
 
 	if (!in_progress(service) || !service->update->started_at)
-		return false;
+		return;
 	tally.started_at = service->update->started_at;
 	see_tasks(p, service, slots);
 	if (config->failure_action == SKEIN__UPDATE_FAILURE_ACTION__FAILURE_CONTINUE)
-		return false;
+		return;
 	sightings_each(p->sightings, service->id, count_failure, &tally);
-	if (!too_many(&tally, slots_concerned(p, service, slots), config->max_failure_ratio))
-		return false;
-	if (config->failure_action != SKEIN__UPDATE_FAILURE_ACTION__FAILURE_ROLLBACK ||
-	    state_of(service) == ROLLBACK_STARTED) {
-		pause_update(p, service, tally.last_id, "");
-		return false;
-	}
-	if (!service->previous_spec) {
-		pause_update(p, service, tally.last_id, " (there is no previous spec to roll back to)");
-		return false;
-	}
-	roll_back(p, service, tally.last_id);
-	return true;
+	if (too_many(&tally, slots_concerned(p, service, slots), config->max_failure_ratio))
+		act_on_failures(p, service, tally.last_id);
 }
 
 /* ---- progress */

@@ -9,10 +9,10 @@
 #include "slot.h"
 
 /*
- * Count failures of a running update and act on them. Before anything is planned with the spec.
- * Returns true when the service was rolled back: its spec is another one now; read it again from the view.
+ * Count failures of a running update and act on them. Before anything is planned with the service: it may be
+ * paused or rolled back (to another spec), so read it again from the view.
  */
-bool updater_check(struct plan *p, const pb_service *service, const struct slots *slots);
+void updater_check(struct plan *p, const pb_service *service, const struct slots *slots);
 
 /* Start, go on with or complete the update. After restarts; slots that are gone or frozen are left alone. */
 void updater_step(struct plan *p, const pb_service *service, struct slots *slots);
