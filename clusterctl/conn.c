@@ -96,9 +96,7 @@ static int check_agent(const char *path, struct error *err)
 		return -1;
 	if (err->code == ERR_DENIED)
 		return error_wrap(err, "cannot reach the agent: run as root or as a member of the socket's group");
-	error_wrap(err, "cannot reach the agent at %s: is cluster-agent running?", path);
-	err->code = ERR_UNAVAILABLE;
-	return -1;
+	return error_set(err, ERR_UNAVAILABLE, "cannot reach the agent at %s: is cluster-agent running?", path);
 }
 
 /* Why there is no manager here, from the agent's point of view. Always -1. */
