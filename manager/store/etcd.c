@@ -416,10 +416,16 @@ struct etcd_request *etcd_member_list(struct etcd *e, etcd_members_cb cb, void *
 	return members_call(e, "/v3/cluster/member/list", xstrdup("{}"), RETRY_ANY, cb, data);
 }
 
-struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, etcd_members_cb cb, void *data)
+struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, bool learner, etcd_members_cb cb,
+				     void *data)
 {
-	return members_call(e, "/v3/cluster/member/add", etcd_json_member_add(peer_url), RETRY_UNSENT, cb,
-			    data);
+	return members_call(e, "/v3/cluster/member/add", etcd_json_member_add(peer_url, learner), RETRY_UNSENT,
+			    cb, data);
+}
+
+struct etcd_request *etcd_member_promote(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data)
+{
+	return members_call(e, "/v3/cluster/member/promote", etcd_json_id(id), RETRY_UNSENT, cb, data);
 }
 
 struct etcd_request *etcd_member_remove(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data)

@@ -89,11 +89,19 @@ struct etcd_watch *etcd_watch(struct etcd *e, const char *key, const char *end, 
 void etcd_watch_cancel(struct etcd_watch *w);
 
 /* ---- members and health (embedded etcd) */
-struct etcd_member { uint64_t id; const char *name; const char *const *peer_urls; size_t n_peer_urls;
-	const char *const *client_urls; size_t n_client_urls; };
+struct etcd_member {
+	uint64_t id;
+	const char *name;        /* "" = added, but never started */
+	bool is_learner;         /* receives everything, does not vote yet */
+	const char *const *peer_urls; size_t n_peer_urls;
+	const char *const *client_urls; size_t n_client_urls;
+};
 typedef void (*etcd_members_cb)(void *data, const struct etcd_member *members, size_t n, const struct error *err);
 struct etcd_request *etcd_member_list(struct etcd *e, etcd_members_cb cb, void *data);
-struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, etcd_members_cb cb, void *data);
+struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, bool learner, etcd_members_cb cb,
+				     void *data);
+/* A learner becomes a voter. ERR_PRECONDITION while it has not caught up. */
+struct etcd_request *etcd_member_promote(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data);
 struct etcd_request *etcd_member_remove(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data);
 
 /* The callback comes with ERR_CANCELLED, before this returns. */

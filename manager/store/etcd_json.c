@@ -123,9 +123,9 @@ char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision)
 	return strbuf_take(&b);
 }
 
-char *etcd_json_member_add(const char *peer_url)
+char *etcd_json_member_add(const char *peer_url, bool learner)
 {
-	json_t *json = json_pack("{s:[s]}", "peerURLs", peer_url);
+	json_t *json = json_pack("{s:[s],s:b}", "peerURLs", peer_url, "isLearner", learner);
 	char *dump = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	char *text = xstrdup(dump ? dump : "{}");
 
@@ -307,7 +307,7 @@ static int get_member(struct parser *p, const json_t *obj, struct etcd_member *m
 	m->name = "";
 	if (name && get_text(p, name, "name", &m->name) < 0)
 		return -1;
-	if (get_u64(p, obj, "ID", &m->id) < 0 ||
+	if (get_u64(p, obj, "ID", &m->id) < 0 || get_bool(p, obj, "isLearner", &m->is_learner) < 0 ||
 	    get_texts(p, obj, "peerURLs", &m->peer_urls, &m->n_peer_urls) < 0 ||
 	    get_texts(p, obj, "clientURLs", &m->client_urls, &m->n_client_urls) < 0)
 		return -1;

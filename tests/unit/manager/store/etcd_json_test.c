@@ -70,9 +70,11 @@ static void members(void **state)
 {
 	_cleanup_answer_ struct etcd_answer a = parse(
 		"{\"members\":[{\"ID\":\"17446744073709551615\",\"name\":\"n\\u00e9\",\"peerURLs\":[\"https://a:1\","
-		"\"https://b:1\"],\"clientURLs\":[\"https://a:2\"]},{\"ID\":\"9\",\"peerURLs\":[\"https://c:1\"]}]}");
+		"\"https://b:1\"],\"clientURLs\":[\"https://a:2\"]},{\"ID\":\"9\",\"isLearner\":true,\"peerURLs\":[\"https://c:1\"]}]}");
 
 	assert_int_equal(a.n_members, 2);
+	assert_false(a.members[0].is_learner);
+	assert_true(a.members[1].is_learner);
 	assert_true(a.members[0].id == 17446744073709551615u);
 	assert_string_equal(a.members[0].name, "n\xc3\xa9");
 	assert_int_equal(a.members[0].n_peer_urls, 2);
@@ -158,7 +160,8 @@ static void requests(void **state)
 		    "\"success\":[{\"request_put\":{\"key\":\"L2E=\",\"value\":\"AA==\",\"lease\":\"9\"}},"
 		    "{\"request_delete_range\":{\"key\":\"L2I=\"}},{\"request_put\":{\"key\":\"L2M=\",\"value\":\"\"}}]}");
 	assert_text(etcd_json_id(UINT64_MAX), "{\"ID\":\"18446744073709551615\"}");
-	assert_text(etcd_json_member_add("https://a:1/\"x"), "{\"peerURLs\":[\"https://a:1/\\\"x\"]}");
+	assert_text(etcd_json_member_add("https://a:1/\"x", true),
+		    "{\"peerURLs\":[\"https://a:1/\\\"x\"],\"isLearner\":true}");
 	assert_text(etcd_json_watch("/a", "/b", 3),
 		    "{\"create_request\":{\"key\":\"L2E=\",\"range_end\":\"L2I=\",\"start_revision\":\"3\","
 		    "\"progress_notify\":true}}");
