@@ -11,6 +11,7 @@
 #include "manager/dispatcher/dispatcher.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "membership.h"
 #include "presence.h"
 #include "rpc/rpc.h"
 
@@ -331,6 +332,11 @@ static void close_services(void *data)
 		ca_close(m->ca, on_part_closed, s);
 		presence_close(m->presence, on_part_closed, s);
 		decider_close(m->decider, on_part_closed, s);
+	}
+	if (m->membership) {
+		closer_hold(&s->closer);
+		membership_close(m->membership, on_part_closed, s);
+		m->membership = NULL;
 	}
 	if (m->leader) {
 		closer_hold(&s->closer);

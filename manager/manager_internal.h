@@ -38,7 +38,8 @@ struct manager {
 	struct rpc_server *tls_server, *unix_server;
 
 	struct joining *joining;       /* becoming a member of etcd */
-	struct adding *adding;         /* another manager's AddMember that waits for etcd */
+	struct membership *membership;
+	struct adding *adding;         /* an AddMember that waits for our own etcd to come back */
 	uv_timer_t retry;
 	void (*ready)(void *data, const struct error *err);
 	void *ready_data;
