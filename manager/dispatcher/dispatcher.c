@@ -67,8 +67,11 @@ static void write_down(struct dispatcher *d, const struct liveness_verdict *verd
 		snprintf(message, sizeof(message), "session lost, not back within %s", human);
 		break;
 	case LIVENESS_MANAGER_GONE:
-		snprintf(message, sizeof(message), "its manager %s is gone, not back within %s",
-			 verdict->manager_id, human);
+		if (str_empty(verdict->manager_id))
+			snprintf(message, sizeof(message), "no manager has its session, none within %s", human);
+		else
+			snprintf(message, sizeof(message), "its manager %s is gone, not back within %s",
+				 verdict->manager_id, human);
 		break;
 	}
 	nodes_want_down(d, verdict->node_id, verdict->manager_id, message);
