@@ -8,7 +8,9 @@
 #include "agent/image/image.h"
 #include "agent/local.h"
 #include "rpc/rpc.h"
+#include "common/digest.h"
 #include "support/etcd_fixture.h"
+#include "support/tarmaker.h"
 
 #include <dirent.h>
 
@@ -32,7 +34,7 @@ struct bed {
 	/* of a call */
 	bool done;
 	struct error err;
-	ProtobufCMessage *reply;
+	ProtobufCMessage *reply; /* of a stream: the last message */
 	unsigned messages;
 };
 
@@ -280,7 +282,11 @@ static void caller_goes_first(void **state)
 
 static void on_progress(struct rpc_call *c, const ProtobufCMessage *msg, void *data)
 {
-	((struct bed *)data)->messages++;
+	struct bed *b = data;
+
+	b->messages++;
+	pb_free(b->reply);
+	b->reply = pb_dup(msg);
 }
 
 static void on_stream_done(struct rpc_call *c, const struct error *err, void *data)
@@ -313,6 +319,74 @@ static void send_chunks(struct rpc_call *c, unsigned n)
 	chunk.data.len = sizeof(bytes);
 	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(rpc_call_send(c, &chunk.base, NULL), 0);
+}
+
+/* As `docker save` writes it: one layer with one file. The path is the caller's to free. */
+static char *docker_archive(struct bed *b)
+{
+	char *path = xasprintf("%s/image.tar", b->top);
+	_cleanup_free_ char *layer_path = xasprintf("%s/layer.tar", b->top), *layer = NULL, *config = NULL;
+	char digest[DIGEST_MAX];
+	struct tarmaker t;
+	size_t len;
+
+	tarmaker_open(&t, layer_path, ARCHIVE_FILTER_NONE);
+	tarmaker_add(&t, &(struct tar_entry){.name = "hello", .data = "world"});
+	tarmaker_close(&t);
+	assert_int_equal(file_read(layer_path, 1 << 20, &layer, &len, NULL), 0);
+	digest_of(layer, len, digest);
+	config = xasprintf("{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/hello\"]},"
+			   "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},\"history\":[]}", digest);
+	tarmaker_open(&t, path, ARCHIVE_FILTER_NONE);
+	tarmaker_add(&t, &(struct tar_entry){.name = "layer.tar", .data = layer, .len = len});
+	tarmaker_add(&t, &(struct tar_entry){.name = "config.json", .data = config});
+	tarmaker_add(&t, &(struct tar_entry){.name = "manifest.json", .data =
+		"[{\"Config\":\"config.json\",\"RepoTags\":[\"hello:1\"],\"Layers\":[\"layer.tar\"]}]"});
+	tarmaker_close(&t);
+	return path;
+}
+
+/* Loaded in pieces, listed, removed. */
+static void archive_becomes_an_image(void **state)
+{
+	struct bed *b = *state;
+	_cleanup_free_ char *path = docker_archive(b), *bytes = NULL;
+	Skein__LoadImageChunk chunk = SKEIN__LOAD_IMAGE_CHUNK__INIT;
+	Skein__ListRequest list = SKEIN__LIST_REQUEST__INIT;
+	Skein__RemoveImageRequest remove = SKEIN__REMOVE_IMAGE_REQUEST__INIT;
+	pb_kv kv = SKEIN__KEY_VALUE__INIT, *kvs[] = {&kv};
+	const Skein__ImageProgress *last;
+	struct rpc_call *c;
+	size_t len;
+
+	assert_int_equal(file_read(path, 1 << 20, &bytes, &len, NULL), 0);
+	c = stream(b, "LoadImage");
+	for (size_t at = 0; at < len; at += chunk.data.len) {
+		chunk.data.data = (uint8_t *)bytes + at;
+		chunk.data.len = MIN(len - at, (size_t)1000);
+		assert_int_equal(rpc_call_send(c, &chunk.base, NULL), 0);
+	}
+	rpc_call_half_close(c);
+	assert_true(loop_until_set(&b->loop, &b->done));
+	assert_string_equal(b->err.msg, "");
+	last = (const Skein__ImageProgress *)b->reply;
+	assert_non_null(last->image);
+	assert_true(last->image->loaded);
+	assert_string_equal(last->image->names[0], "docker.io/library/hello:1");
+	assert_true(loop_until(&b->loop, nothing_left, b));
+
+	kv.key = (char *)"reference";
+	kv.value = (char *)"hello:1";
+	list.filters = kvs;
+	list.n_filters = 1;
+	assert_non_null(call(b, "ListImages", &list.base));
+	assert_int_equal(((Skein__ListImagesResponse *)b->reply)->n_images, 1);
+	kv.value = (char *)"hello:2";
+	assert_non_null(call(b, "ListImages", &list.base));
+	assert_int_equal(((Skein__ListImagesResponse *)b->reply)->n_images, 0);
+	remove.ref = (char *)"hello:1";
+	assert_non_null(call(b, "RemoveImage", &remove.base));
+	assert_int_equal(((Skein__RemoveImageResponse *)b->reply)->n_deleted, 1);
 }
 
 /* What is no archive is refused, and the file is gone. */
@@ -426,6 +500,7 @@ int main(void)
 		test(join_is_answered_later),
 		test(init_fails_with_its_reason),
 		test(caller_goes_first),
+		test(archive_becomes_an_image),
 		test(garbage_is_not_an_archive),
 		test(empty_archive),
 		test(caller_goes_while_loading),
