@@ -58,7 +58,7 @@ int agent_config_load(struct agent_config *config, int argc, char **argv, struct
 	bool named;
 
 	options_defaults(agent_options, config);
-	if (options_parse_args(agent_options, config, argc, argv, false, &args, &seen, err) < 0)
+	if (options_parse_args(agent_options, config, argc - 1, argv + 1, false, &args, &seen, err) < 0)
 		return -1;
 	if (args.n > 0)
 		return error_set(err, ERR_INVALID, "unexpected argument \"%s\": cluster-agent takes only flags", args.v[0]);

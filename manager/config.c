@@ -54,7 +54,7 @@ int manager_config_load(struct manager_config *config, int argc, char **argv, st
 	struct option_seen seen = {0};
 
 	options_defaults(manager_options, config);
-	if (options_parse_args(manager_options, config, argc, argv, false, &args, &seen, err) < 0)
+	if (options_parse_args(manager_options, config, argc - 1, argv + 1, false, &args, &seen, err) < 0)
 		return -1;
 	if (args.n > 0)
 		return error_set(err, ERR_INVALID, "unexpected argument \"%s\": cluster-manager takes only flags", args.v[0]);

@@ -92,12 +92,14 @@ static void set_present(struct leader *l, uint64_t seen, const char *id, uint64_
 
 	l->known = true;
 	l->seen = seen;
+	char *copy = xstrdup(id); /* id may be the old one */
+
 	free(l->present);
-	l->present = xstrdup(id);
+	l->present = copy;
 	l->present_revision = create_revision;
 	l->present_lease = lease;
 	if (l->elected && create_revision != l->create_revision)
-		depose(l, *id ? "another manager took over" : "the leader key was deleted");
+		depose(l, *copy ? "another manager took over" : "the leader key was deleted");
 	if (changed && !l->closer.closing)
 		l->opt.on_leader(l->opt.data, l->present);
 	if (!l->closer.closing && !l->resigning && !l->elected && is_ours(l) && l->lease &&
