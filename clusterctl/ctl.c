@@ -95,7 +95,6 @@ static void hint_global(struct error *err)
 	}
 }
 
-/* argv[-1] is the last word of the command: it takes the place of a program's name. */
 static int run_verb(struct ctl *ctl, const struct verb *verb, int argc, char **argv)
 {
 	_cleanup_free_ void *flags = xcalloc(1, verb->flags_size);
@@ -105,7 +104,7 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, int argc, char **a
 	enum ctl_exit status = CTL_USAGE;
 
 	options_defaults(verb->options, flags);
-	if (options_parse_args(verb->options, flags, argc + 1, argv - 1, verb->stop_at_first_arg, &args, &seen, &err) < 0) {
+	if (options_parse_args(verb->options, flags, argc, argv, verb->stop_at_first_arg, &args, &seen, &err) < 0) {
 		hint_global(&err);
 	} else if (*(bool *)flags) {
 		if (*verb->name)
@@ -209,7 +208,7 @@ int ctl_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("ctl", getenv("CLUSTERCTL_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 	options_defaults(global_options, &ctl.global);
-	if (options_parse_args(global_options, &ctl.global, argc, argv, true, &args, NULL, &err) < 0) {
+	if (options_parse_args(global_options, &ctl.global, argc - 1, argv + 1, true, &args, NULL, &err) < 0) {
 		report(NULL, status, &err);
 	} else if (ctl.global.version) {
 		puts("clusterctl " SKEIN_VERSION);

@@ -428,7 +428,7 @@ int options_parse_args(const struct option_def *defs, void *values, int argc, ch
 		       struct strv *ret_args, struct option_seen *seen, struct error *err)
 {
 	struct option_seen own = {0};
-	struct parse p = {.defs = defs, .values = values, .argc = argc, .argv = argv, .next = 1, .seen = seen ? seen : &own, .err = err};
+	struct parse p = {.defs = defs, .values = values, .argc = argc, .argv = argv, .seen = seen ? seen : &own, .err = err};
 	bool only_args = false;
 
 	while (p.next < argc) {

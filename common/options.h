@@ -72,8 +72,8 @@ void options_fini(const struct option_def *defs, void *values);
  * A list's default is replaced by the first value given. Sizes, durations and cores are never negative
  * unless `min` says so (signed kinds read min and max as int64_t).
  *
- * Read flags and positional arguments as main() gets them: argv[0] is a name and is skipped. Flags may stand anywhere before "--". With
- * stop_at_first_arg, everything from the first positional on is positional (docker's
+ * Read flags and positional arguments (without the program's name: argc - 1, argv + 1 of main). Flags may
+ * stand anywhere before "--". With stop_at_first_arg, everything from the first positional on is positional (docker's
  * IMAGE [COMMAND...]): no flag is read behind it.
  *   Errors  ERR_INVALID: unknown flag (with the nearest known one), missing or bad value - the
  *           message names flag, value and what is accepted.

@@ -51,7 +51,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(&c);
 	options_fini(defs, &c);
 
-	strv_add(&argv, "program");
 	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
 		strv_add(&argv, line);
 	memset(&c, 0, sizeof(c));

@@ -40,7 +40,6 @@ static pb_service_spec *create(const char *line, struct error *err)
 	struct option_seen seen = {0};
 	pb_service_spec *spec = NULL;
 
-	strv_add(&argv, "command");
 	split(line, &argv);
 	options_defaults(service_create_options, &flags);
 	if (options_parse_args(service_create_options, &flags, (int)argv.n, argv.v, true, &args, &seen, err) == 0)
@@ -57,7 +56,6 @@ static int edit(pb_service_spec *spec, const char *line, struct error *err)
 	struct option_seen seen = {0};
 	int r;
 
-	strv_add(&argv, "command");
 	split(line, &argv);
 	options_defaults(service_update_options, &flags);
 	r = options_parse_args(service_update_options, &flags, (int)argv.n, argv.v, false, &args, &seen, err);

@@ -57,7 +57,7 @@ static void parse_argv(struct parsed *p, bool stop, int argc, char **argv)
 
 #define PARSE(p, stop, ...)                                                                        \
 	do {                                                                                       \
-		char *argv_[] = {"program", __VA_ARGS__};                                                     \
+		char *argv_[] = {__VA_ARGS__};                                                     \
 		parse_argv(p, stop, (int)ARRAY_SIZE(argv_), argv_);                                \
 	} while (0)
 
