@@ -90,7 +90,7 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *fl
 	request.etcd_ca = or_empty(f->etcd_ca);
 	request.etcd_cert = or_empty(f->etcd_cert);
 	request.etcd_key = or_empty(f->etcd_key);
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "Init", &request, SETUP_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "InitCluster", &request, SETUP_TIMEOUT_MS, &reply, err) < 0)
 		return CTL_FAILED;
 	printf("Cluster initialized: this node (%s) is now a manager.\n\n"
 	       "To add a worker to this cluster, run on its host:\n\n"
