@@ -227,7 +227,8 @@ static void list_managers(const struct view *v, struct strv *out)
 		if (node->manager && !str_empty(node->manager->address))
 			strv_add(out, node->manager->address);
 	}
-	qsort(out->v, out->n, sizeof(*out->v), by_text);
+	if (out->n)
+		qsort(out->v, out->n, sizeof(*out->v), by_text);
 }
 
 static void on_turn(uv_idle_t *idle)
