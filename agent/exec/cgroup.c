@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,8 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define KERNEL_FILE_MAX (256 * 1024)
+#define KILL_TRIES 50
+#define KILL_WAIT_US 2000
 
 static bool is_v2(const char *path)
 {
@@ -116,8 +119,13 @@ static void remove_dir(const char *hierarchy, const char *path, bool with_member
 
 	if (rmdir(dir) == 0 || !with_members || access(dir, F_OK) < 0)
 		return;
-	kill_members(dir);
-	rmdir(dir);
+	/* A killed process leaves its group a moment later; nothing tells when (v1 has no events for it). */
+	for (int tries = 0; tries < KILL_TRIES; tries++) {
+		kill_members(dir);
+		if (rmdir(dir) == 0 || errno != EBUSY)
+			return;
+		usleep(KILL_WAIT_US);
+	}
 }
 
 static void remove_all(enum cgroup_mode mode, const char *path, bool with_members)

@@ -9,11 +9,14 @@
 #include "common/mem.h"
 #include "common/str.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 
 #define DELETE_TIMEOUT_MS 60000
 #define RETRY_NS (200 * INT64_C(1000000))
 #define RUNTIME_OUTPUT_MAX 16384
+#define CMDLINE_MAX 65536
 
 /* ---------------------------------------------------------------- object */
 
@@ -271,6 +274,22 @@ static void on_deleted(void *data, struct proc *proc, const struct proc_exit *ex
 	closer_drop(&c->closer);
 }
 
+/*
+ * A start that was cut off may have left its monitor: it waits for a container that is about to be
+ * removed, or still creates it. What it would write or make must not come behind the cleaning.
+ */
+static void kill_monitor(struct container *c)
+{
+	int64_t pid = container_read_pid(&c->paths, "conmon.pid");
+	_cleanup_free_ char *path = xasprintf("/proc/%" PRId64 "/cmdline", pid), *text = NULL;
+	size_t len;
+
+	/* The number may be another process's by now: ours carries the task id on its command line. */
+	if (pid && file_read(path, CMDLINE_MAX, &text, &len, NULL) == 0 &&
+	    memmem(text, len, c->id, strlen(c->id)))
+		kill((pid_t)pid, SIGKILL);
+}
+
 static void delete_from_runtime(struct slot *slot)
 {
 	struct container *c = container_of(slot, struct container, slot);
@@ -284,6 +303,7 @@ static void delete_from_runtime(struct slot *slot)
 		.data = c,
 	};
 
+	kill_monitor(c);
 	if (str_empty(c->runtime) || access(dir, F_OK) < 0) { /* the runtime never saw it */
 		clean(c);
 		return;

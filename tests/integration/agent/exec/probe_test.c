@@ -7,13 +7,34 @@
 
 #include "support/exec_fixture.h"
 
+static struct bed bed;
+
+static int setup(void **state)
+{
+	bed_open(&bed);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bed_close(&bed);
+	return 0;
+}
+
+static void restart_with(const char *runtime)
+{
+	if (bed.e)
+		bed_stop_engine(&bed);
+	bed.runtime = runtime;
+	bed_start_engine(&bed);
+}
+
 static void refuses(const char *runtime, const char *says)
 {
-	struct bed bed = {.runtime = runtime};
 	_cleanup_pb_ pb_node_description *desc = pb_new(&skein__node_description__descriptor);
 	struct box x;
 
-	bed_open(&bed);
+	restart_with(runtime);
 	assert_int_equal(bed.err.code, ERR_UNAVAILABLE);
 	assert_non_null(strstr(bed.err.msg, says));
 	exec_features(bed.e, desc);
@@ -25,7 +46,6 @@ static void refuses(const char *runtime, const char *says)
 	assert_non_null(strstr(x.err.msg, says));
 	assert_null(x.c);
 	box_fini(&x);
-	bed_close(&bed);
 }
 
 static void missing_runtime(void **state)
@@ -43,19 +63,13 @@ static void broken_runtime(void **state)
 /* It is found once it is there. */
 static void probed_again(void **state)
 {
-	static char link[] = "/tmp/skein-test-runtime-XXXXXX";
-	struct bed bed = {.runtime = link};
+	_cleanup_free_ char *link = xasprintf("%s/runtime", bed.dir);
 	struct box x;
-	int fd = mkstemp(link);
 
-	close(fd);
-	unlink(link);
-	bed_open(&bed);
+	restart_with(link);
 	assert_int_equal(bed.err.code, ERR_UNAVAILABLE);
-	if (access("/usr/sbin/runc", X_OK) == 0)
-		assert_int_equal(symlink("/usr/sbin/runc", link), 0);
-	else
-		assert_int_equal(symlink("/usr/bin/crun", link), 0);
+	if (symlink("/usr/sbin/runc", link) < 0)
+		fail_msg("symlink %s: %s", link, strerror(errno));
 
 	/* Who asks while it is under way gets the same answer. */
 	bed.ready = false;
@@ -66,8 +80,7 @@ static void probed_again(void **state)
 	box_init(&x, &bed, "echo works");
 	box_expect(&x, "works\n");
 	box_fini(&x);
-	unlink(link);
-	bed_close(&bed);
+	bed_stop_engine(&bed);
 }
 
 static void not_after_close(void *data, const struct error *err)
@@ -77,21 +90,19 @@ static void not_after_close(void *data, const struct error *err)
 
 static void closed_while_probing(void **state)
 {
+	if (bed.e)
+		bed_stop_engine(&bed);
 	for (int turns = 0; turns < 12; turns++) {
-		struct bed bed = {0};
-		struct exec_options options;
+		const struct exec_options options = {.loop = &bed.loop, .state_dir = bed.state, .run_dir = bed.run,
+						     .cgroup_parent = bed.parent};
 		bool closing = false;
 
-		bed_open(&bed);
-		bed_stop_engine(&bed);
-		options = (struct exec_options){.loop = &bed.loop, .state_dir = bed.state, .run_dir = bed.run,
-						.cgroup_parent = bed.parent, .runtime = bed.runtime};
 		bed.closed = false;
 		bed.e = exec_new(&options, not_after_close, &closing);
 		for (int i = 0; i < turns; i++)
 			uv_run(&bed.loop, UV_RUN_ONCE);
 		closing = true;
-		bed_close(&bed);
+		bed_stop_engine(&bed);
 	}
 }
 
@@ -104,5 +115,5 @@ int main(void)
 		cmocka_unit_test(closed_while_probing),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }
