@@ -369,6 +369,16 @@ static void check_replicated(struct sim *s, const pb_service *service)
 	assert_int_equal(running, wanted);
 }
 
+/* An update comes to an end by itself, unless it was paused or cannot go on. */
+static void check_update(struct sim *s, const pb_service *service)
+{
+	int state = service->update ? (int)service->update->state : 0;
+
+	if (fits_somewhere(s, service))
+		assert_true(state != SKEIN__UPDATE_STATE__UPDATE_UPDATING &&
+			    state != SKEIN__UPDATE_STATE__UPDATE_ROLLBACK_STARTED);
+}
+
 static void check_global(struct sim *s, const pb_service *service)
 {
 	bool policy = service->spec->task->restart->max_attempts ||
@@ -425,6 +435,7 @@ static void check_end(struct sim *s)
 	const void **services = view_list(s->r.view, KIND_SERVICE, &n), **tasks;
 
 	for (size_t i = 0; i < n; i++) {
+		check_update(s, services[i]);
 		if (service_is_global(services[i]))
 			check_global(s, services[i]);
 		else
