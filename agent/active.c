@@ -311,9 +311,10 @@ static void on_part_closed(void *data)
 static void on_server_closed(void *data)
 {
 	struct ending *e = data;
+	struct peer *peer = e->agent->peer;
 
-	peer_close(e->agent->peer, on_part_closed, e);
 	e->agent->peer = NULL;
+	peer_close(peer, on_part_closed, e); /* may be over at once */
 }
 
 static void on_all_closed(void *data)
