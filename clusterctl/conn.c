@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #define PEM_MAX_BYTES (256u << 10)
+#define MANAGER_PORT 2377
 
 struct conn {
 	uv_loop_t loop;
@@ -141,12 +142,6 @@ static struct rpc_creds *load_creds(const struct global_flags *g, struct error *
 	struct rpc_creds *creds;
 	size_t len;
 
-	if (!g->tls_ca || !g->tls_cert || !g->tls_key) {
-		error_set(err, ERR_INVALID,
-			  "--host needs --tls-ca, --tls-cert and --tls-key as well (files with the cluster's root certificate and "
-			  "a manager's certificate and key)");
-		return NULL;
-	}
 	if (file_read(g->tls_ca, PEM_MAX_BYTES, &ca, &len, err) < 0 ||
 	    file_read(g->tls_cert, PEM_MAX_BYTES, &cert, &len, err) < 0 ||
 	    file_read(g->tls_key, PEM_MAX_BYTES, &key, &len, err) < 0)
@@ -156,11 +151,20 @@ static struct rpc_creds *load_creds(const struct global_flags *g, struct error *
 	return creds;
 }
 
+/* "host", "[::1]" and "host:port" to a target with a port. */
+static char *with_port(const char *host)
+{
+	const char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
+
+	return colon && colon > bracket ? xstrdup(host) : xasprintf("%s:%d", host, MANAGER_PORT);
+}
+
 static struct rpc_channel *open_remote(struct conn *conn, struct error *err)
 {
 	struct rpc_creds *creds = load_creds(conn->global, err);
+	_cleanup_free_ char *target = with_port(conn->global->host);
 	struct rpc_channel_options options = {
-		.target = conn->global->host, .creds = creds, .keepalive_ms = 10000, .keepalive_timeout_ms = 5000};
+		.target = target, .creds = creds, .keepalive_ms = 10000, .keepalive_timeout_ms = 5000};
 	struct rpc_channel *channel;
 
 	if (!creds)

@@ -18,7 +18,7 @@
 const struct option_def global_options[] = {
 	HELP_OPTION,
 	{"version", 0, G(BOOL, version), .help = "print the version"},
-	{"host", 'H', G(STR, host), .arg = "HOST:PORT", .env = "CLUSTERCTL_HOST",
+	{"host", 'H', G(STR, host), .arg = "HOST[:PORT]", .env = "CLUSTERCTL_HOST",
 	 .help = "manager to talk to; without it, the one on this host through its socket"},
 	{"tls-ca", 0, G(STR, tls_ca), .arg = "FILE", .env = "CLUSTERCTL_TLS_CA", .help = "root certificate of the cluster, for --host"},
 	{"tls-cert", 0, G(STR, tls_cert), .arg = "FILE", .env = "CLUSTERCTL_TLS_CERT", .help = "certificate of a manager, for --host"},
@@ -197,6 +197,20 @@ static int dispatch(struct ctl *ctl, struct strv *args)
 	return verb ? run_verb(ctl, verb, argc, argv) : unknown_command(NULL, word);
 }
 
+static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *args, struct error *err)
+{
+	const struct global_flags *g = &ctl->global;
+
+	if (options_parse_args(global_options, &ctl->global, argc - 1, argv + 1, true, args, NULL, err) < 0)
+		return -1;
+	if (!g->help && !g->version && !str_empty(g->host) &&
+	    (str_empty(g->tls_ca) || str_empty(g->tls_cert) || str_empty(g->tls_key)))
+		return error_set(err, ERR_INVALID,
+				 "--host needs --tls-ca, --tls-cert and --tls-key as well: on a manager, root.crt, node.crt and "
+				 "node.key in /var/lib/skein/identity");
+	return 0;
+}
+
 int ctl_main(int argc, char **argv)
 {
 	_cleanup_strv_ struct strv args = {0};
@@ -208,7 +222,7 @@ int ctl_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("ctl", getenv("CLUSTERCTL_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 	options_defaults(global_options, &ctl.global);
-	if (options_parse_args(global_options, &ctl.global, argc - 1, argv + 1, true, &args, NULL, &err) < 0) {
+	if (parse_global(&ctl, argc, argv, &args, &err) < 0) {
 		report(NULL, status, &err);
 	} else if (ctl.global.version) {
 		puts("clusterctl " SKEIN_VERSION);

@@ -3,6 +3,7 @@
 #include "service_pretty.h"
 
 #include "common/mem.h"
+#include "common/str.h"
 
 #include <string.h>
 
@@ -24,18 +25,31 @@ static void put_detail(FILE *out, bool last_task, bool last, const char *text)
 	fprintf(out, "%s  %s %s\n", last_task ? " " : "│", last ? "└─" : "├─", text);
 }
 
+/* Of a task that has its node, only what speaks against other nodes is of interest. */
+static bool is_shown(const Skein__TaskExplanation *e, const Skein__NodeVerdict *v)
+{
+	return !v->fits || !e->task || !*e->task->node_id;
+}
+
 static void put_task(const Skein__TaskExplanation *e, bool last, FILE *out)
 {
+	size_t left = 0;
+
+	for (size_t i = 0; i < e->n_nodes; i++)
+		left += is_shown(e, e->nodes[i]);
 	put_task_line(e, last, out);
 	if (*e->summary)
-		put_detail(out, last, e->n_nodes == 0, e->summary);
+		put_detail(out, last, left == 0, e->summary);
 	for (size_t i = 0; i < e->n_nodes; i++) {
 		const Skein__NodeVerdict *v = e->nodes[i];
+
+		if (!is_shown(e, v))
+			continue;
 		_cleanup_free_ char *text = xasprintf("%s: %s%s%s", *v->node_name ? v->node_name : v->node_id,
 						      v->fits ? "fits" : v->reason,
 						      v->fits && *v->reason ? ": " : "", v->fits ? v->reason : "");
 
-		put_detail(out, last, i + 1 == e->n_nodes, text);
+		put_detail(out, last, --left == 0, text);
 	}
 }
 
@@ -54,7 +68,11 @@ void explain_print(const Skein__ExplainServiceResponse *reply, FILE *out)
 {
 	const char *name = reply->service && reply->service->spec ? reply->service->spec->name : "service";
 
-	fprintf(out, "%s%s%s\n", name, *reply->summary ? ": " : "", reply->summary);
+	/* the manager's summary begins with the name */
+	if (str_starts(reply->summary, name))
+		fprintf(out, "%s\n", reply->summary);
+	else
+		fprintf(out, "%s%s%s\n", name, *reply->summary ? ": " : "", reply->summary);
 	if (reply->n_tasks > 0)
 		qsort(reply->tasks, reply->n_tasks, sizeof(*reply->tasks), compare);
 	for (size_t i = 0; i < reply->n_tasks; i++)

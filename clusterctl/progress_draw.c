@@ -88,7 +88,7 @@ static void verify_line(const struct progress *p, int64_t now, struct strv *line
 	if (p->verdict == PROGRESS_DONE)
 		strv_add(lines, "verify: service converged");
 	else if (p->verifying)
-		strv_addf(lines, "verify: waiting %lld seconds for tasks to be stable", (long long)left);
+		strv_addf(lines, "verify: waiting %lld second%s for tasks to be stable", (long long)left, left == 1 ? "" : "s");
 }
 
 void progress_screen(const struct progress *p, unsigned width, int64_t now, struct strv *lines)
@@ -121,6 +121,7 @@ void progress_plain(struct progress_plain *last, const struct progress *p, struc
 {
 	_cleanup_free_ char *counts = NULL;
 	_cleanup_strv_ struct strv reasons = {0};
+	char period[STR_HUMAN_MAX];
 
 	if (!p->name)
 		return;
@@ -147,8 +148,8 @@ void progress_plain(struct progress_plain *last, const struct progress *p, struc
 		}
 	}
 	if (p->verifying && !last->verifying && p->verdict == PROGRESS_WAIT)
-		strbuf_printf(out, "%s: verify: waiting %lld seconds for tasks to be stable\n", p->name,
-			      (long long)((p->monitor_ns + NS_PER_SEC - 1) / NS_PER_SEC));
+		strbuf_printf(out, "%s: verify: waiting %s for tasks to be stable\n", p->name,
+			      str_duration_human(p->monitor_ns, period));
 	last->verifying = p->verifying;
 }
 

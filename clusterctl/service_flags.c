@@ -79,6 +79,7 @@ const struct option_def service_update_options[] = {
 	{"force", 0, F(BOOL, force), .help = "replace all tasks even if nothing changed"},
 	{"rollback", 0, F(BOOL, rollback_now), .help = "go back to the specification before the last update"},
 	{"env-add", 0, F(LIST, env), .arg = "NAME[=VALUE]", .help = "add or change an environment variable"},
+	{"env", 'e', F(LIST, env), .hidden = true}, /* what one types by habit from create */
 	{"env-rm", 0, F(LIST, env_rm), .arg = "NAME", .help = "remove an environment variable"},
 	{"label-add", 0, F(LIST, labels), .arg = LABEL, .help = "add or change a label of the service"},
 	{"label-rm", 0, F(LIST, labels_rm), .arg = "KEY", .help = "remove a label of the service"},

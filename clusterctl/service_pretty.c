@@ -117,7 +117,7 @@ static void put_container(FILE *out, const pb_container_spec *c)
 	put_strings(out, "Groups", c->groups, c->n_groups);
 	put(out, 1, "Working directory", "%s", c->dir);
 	put(out, 1, "Terminal", "%s", c->tty ? "yes" : "");
-	put(out, 1, "Init", "%s", c->init ? "yes" : "");
+	put(out, 1, "InitCluster", "%s", c->init ? "yes" : "");
 	put(out, 1, "Root", "%s", c->read_only ? "read-only" : "");
 	put(out, 1, "Stop signal", "%s", c->stop_signal);
 	put_duration(out, "Stop grace period", c->stop_grace_period);

@@ -252,6 +252,7 @@ static void explanation_is_a_tree(void **state)
 	pb_set_str(&reply->service->spec->name, "web");
 	pb_set_str(&reply->summary, "0 of 1 tasks run");
 	e->task = task("aaaaaaaaaaaaaaaaaaaaaaaaa", 1, TASK_PENDING, TASK_RUNNING, 1, NULL);
+	pb_set_str(&e->task->node_id, "");
 	pb_set_str(&e->summary, "no node can take it");
 	pb_set_str(&no->node_name, "h1");
 	pb_set_str(&no->reason, "insufficient memory (asked 4 GiB, free 1.2 GiB)");
@@ -268,6 +269,36 @@ static void explanation_is_a_tree(void **state)
 				  "   ├─ no node can take it\n"
 				  "   ├─ h1: insufficient memory (asked 4 GiB, free 1.2 GiB)\n"
 				  "   └─ n2: fits\n");
+}
+
+static void explanation_of_a_placed_task_lists_only_refusals(void **state)
+{
+	_cleanup_pb_ Skein__ExplainServiceResponse *reply = pb_new(&skein__explain_service_response__descriptor);
+	Skein__TaskExplanation *e = pb_new(&skein__task_explanation__descriptor);
+	Skein__NodeVerdict *no = pb_new(&skein__node_verdict__descriptor), *yes = pb_new(&skein__node_verdict__descriptor);
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	FILE *out;
+
+	reply->service = pb_new(&skein__service__descriptor);
+	reply->service->spec = pb_new(&skein__service_spec__descriptor);
+	pb_set_str(&reply->service->spec->name, "web");
+	pb_set_str(&reply->summary, "web: 1 of 1 run");
+	e->task = task("aaaaaaaaaaaaaaaaaaaaaaaaa", 1, TASK_RUNNING, TASK_RUNNING, 1, NULL);
+	pb_set_str(&e->node_name, "h1");
+	pb_set_str(&no->node_name, "h2");
+	pb_set_str(&no->reason, "drained");
+	pb_set_str(&yes->node_name, "h1");
+	yes->fits = true;
+	pb_msgs_add(&e->n_nodes, &e->nodes, no);
+	pb_msgs_add(&e->n_nodes, &e->nodes, yes);
+	pb_msgs_add(&reply->n_tasks, &reply->tasks, e);
+	out = open_memstream(&text, &len);
+	explain_print(reply, out);
+	fclose(out);
+	assert_string_equal(text, "web: 1 of 1 run\n"
+				  "└─ web.1  Running on h1  (task aaaaaaaaaaaa)\n"
+				  "   └─ h2: drained\n");
 }
 
 static void pretty_service(void **state)
@@ -301,6 +332,7 @@ int main(void)
 		cmocka_unit_test(secrets_are_never_printed),
 		cmocka_unit_test(ps_shows_history_below_the_present),
 		cmocka_unit_test(explanation_is_a_tree),
+		cmocka_unit_test(explanation_of_a_placed_task_lists_only_refusals),
 		cmocka_unit_test(pretty_service),
 	};
 
