@@ -347,7 +347,7 @@ static void tell_drained(struct rpc_call *call)
 	bool now;
 
 	pthread_mutex_lock(&call->mutex);
-	now = call->drained && !call->over && !call->discard;
+	now = call->drained && call->unsent == 0 && !call->over && !call->discard;
 	call->drained = false;
 	pthread_mutex_unlock(&call->mutex);
 	if (!now)
