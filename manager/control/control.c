@@ -7,7 +7,8 @@
 #include <assert.h>
 
 #define SMALL_REQUEST_BYTES (64u << 10)
-#define SPEC_REQUEST_BYTES (512u << 10) /* twice the largest spec: its own check has the better message */
+#define SPEC_REQUEST_BYTES                                                                         \
+	(512u << 10) /* twice the largest spec: its own check has the better message */
 #define MAY_CONTROL (RPC_ROLE_MANAGER | RPC_ROLE_LOCAL)
 
 struct view *control_view(const struct control *c)
@@ -20,43 +21,57 @@ static void on_req_done(struct rpc_call *call, void *data)
 	req_gone(call);
 }
 
-#define UNARY(method, step, max_bytes)                                                                     \
-	static void on_##step(struct rpc_call *call, const ProtobufCMessage *msg, void *data)              \
-	{                                                                                                  \
-		req_begin(data, call, msg, step);                                                          \
+#define UNARY(method, step, max_bytes)                                                             \
+	static void on_##step(struct rpc_call *call, const ProtobufCMessage *msg, void *data)      \
+	{                                                                                          \
+		req_begin(data, call, msg, step);                                                  \
 	}
-#define ROW(method, step, max_bytes)                                                                       \
-	{.name = method, .allow = MAY_CONTROL, .max_request_bytes = max_bytes, .on_message = on_##step,    \
+#define ROW(method, step, max_bytes)                                                               \
+	{.name = method,                                                                           \
+	 .allow = MAY_CONTROL,                                                                     \
+	 .max_request_bytes = max_bytes,                                                           \
+	 .on_message = on_##step,                                                                  \
 	 .on_done = on_req_done},
-#define UNARY_METHODS(X)                                                                                   \
-	X("GetInfo", step_get_info, SMALL_REQUEST_BYTES)                                                   \
-	X("UpdateCluster", step_update_cluster, SPEC_REQUEST_BYTES)                                        \
-	X("GetToken", step_get_token, SMALL_REQUEST_BYTES)                                                 \
-	X("CreateToken", step_create_token, SMALL_REQUEST_BYTES)                                           \
-	X("ListTokens", step_list_tokens, SMALL_REQUEST_BYTES)                                             \
-	X("RevokeToken", step_revoke_token, SMALL_REQUEST_BYTES)                                           \
-	X("ListNodes", step_list_nodes, SMALL_REQUEST_BYTES)                                               \
-	X("GetNode", step_get_node, SMALL_REQUEST_BYTES)                                                   \
-	X("UpdateNode", step_update_node, SPEC_REQUEST_BYTES)                                              \
-	X("RemoveNode", step_remove_node, SMALL_REQUEST_BYTES)                                             \
-	X("CreateService", step_create_service, SPEC_REQUEST_BYTES)                                        \
-	X("GetService", step_get_service, SMALL_REQUEST_BYTES)                                             \
-	X("UpdateService", step_update_service, SPEC_REQUEST_BYTES)                                        \
-	X("RemoveService", step_remove_service, SMALL_REQUEST_BYTES)                                       \
-	X("ListServices", step_list_services, SMALL_REQUEST_BYTES)                                         \
-	X("ExplainService", step_explain_service, SMALL_REQUEST_BYTES)                                     \
-	X("ListTasks", step_list_tasks, SMALL_REQUEST_BYTES)                                               \
+#define UNARY_METHODS(X)                                                                           \
+	X("GetInfo", step_get_info, SMALL_REQUEST_BYTES)                                           \
+	X("UpdateCluster", step_update_cluster, SPEC_REQUEST_BYTES)                                \
+	X("GetToken", step_get_token, SMALL_REQUEST_BYTES)                                         \
+	X("CreateToken", step_create_token, SMALL_REQUEST_BYTES)                                   \
+	X("ListTokens", step_list_tokens, SMALL_REQUEST_BYTES)                                     \
+	X("RevokeToken", step_revoke_token, SMALL_REQUEST_BYTES)                                   \
+	X("ListNodes", step_list_nodes, SMALL_REQUEST_BYTES)                                       \
+	X("GetNode", step_get_node, SMALL_REQUEST_BYTES)                                           \
+	X("UpdateNode", step_update_node, SPEC_REQUEST_BYTES)                                      \
+	X("RemoveNode", step_remove_node, SMALL_REQUEST_BYTES)                                     \
+	X("CreateService", step_create_service, SPEC_REQUEST_BYTES)                                \
+	X("GetService", step_get_service, SMALL_REQUEST_BYTES)                                     \
+	X("UpdateService", step_update_service, SPEC_REQUEST_BYTES)                                \
+	X("RemoveService", step_remove_service, SMALL_REQUEST_BYTES)                               \
+	X("ListServices", step_list_services, SMALL_REQUEST_BYTES)                                 \
+	X("ExplainService", step_explain_service, SMALL_REQUEST_BYTES)                             \
+	X("ListTasks", step_list_tasks, SMALL_REQUEST_BYTES)                                       \
 	X("GetTask", step_get_task, SMALL_REQUEST_BYTES)
 
 UNARY_METHODS(UNARY)
 
+/* The macro's rows end with a comma. */
+/* clang-format off */
 static const struct rpc_method methods[] = {
 	UNARY_METHODS(ROW)
-	{.name = "WatchService", .allow = MAY_CONTROL, .max_request_bytes = SMALL_REQUEST_BYTES,
-	 .on_message = watch_on_message, .on_drain = watch_on_drain, .on_done = watch_on_done},
-	{.name = "Logs", .allow = MAY_CONTROL, .max_request_bytes = SMALL_REQUEST_BYTES,
-	 .on_message = logs_on_message, .on_drain = logs_on_drain, .on_done = logs_on_done},
+	{.name = "WatchService",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = watch_on_message,
+	 .on_drain = watch_on_drain,
+	 .on_done = watch_on_done},
+	{.name = "Logs",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = logs_on_message,
+	 .on_drain = logs_on_drain,
+	 .on_done = logs_on_done},
 };
+/* clang-format on */
 
 static void on_events(void *data, const struct store_event *events, size_t n)
 {
@@ -92,7 +107,8 @@ struct control *control_new(const struct control_options *options)
 
 void control_add_to(struct control *c, struct rpc_server *server)
 {
-	rpc_server_add_service(server, &skein__control__descriptor, methods, ARRAY_SIZE(methods), c);
+	rpc_server_add_service(server, &skein__control__descriptor, methods, ARRAY_SIZE(methods),
+			       c);
 }
 
 struct closing {

@@ -34,7 +34,8 @@ static int unknown_key(const struct filter_key *keys, const char *key, struct er
 
 	for (; keys->key; keys++)
 		strbuf_printf(&accepted, "%s%s", accepted.len ? ", " : "", keys->key);
-	return error_set(err, ERR_INVALID, "filter \"%.64s\": unknown; accepted: %s", key, accepted.p);
+	return error_set(err, ERR_INVALID, "filter \"%.64s\": unknown; accepted: %s", key,
+			 accepted.p);
 }
 
 int filters_check(const struct filter_key *keys, pb_kv *const *filters, size_t n, struct error *err)
@@ -49,14 +50,14 @@ int filters_check(const struct filter_key *keys, pb_kv *const *filters, size_t n
 		if (str_empty(filters[i]->value))
 			return error_set(err, ERR_INVALID, "filter %s: value is missing", key->key);
 		if (key->choices && !is_choice(key->choices, filters[i]->value))
-			return error_set(err, ERR_INVALID, "filter %s=%.64s: accepted values: %s", key->key,
-					 filters[i]->value, key->choices);
+			return error_set(err, ERR_INVALID, "filter %s=%.64s: accepted values: %s",
+					 key->key, filters[i]->value, key->choices);
 	}
 	return 0;
 }
 
-bool filters_pass(const struct filter_key *keys, pb_kv *const *filters, size_t n, const struct view *v,
-		  const void *obj)
+bool filters_pass(const struct filter_key *keys, pb_kv *const *filters, size_t n,
+		  const struct view *v, const void *obj)
 {
 	for (; keys->key; keys++) {
 		bool asked = false, matched = false;

@@ -20,9 +20,10 @@ struct filter_key {
 };
 
 /* keys: ends with {0}. Errors: ERR_INVALID with key or value and what is accepted. */
-int filters_check(const struct filter_key *keys, pb_kv *const *filters, size_t n, struct error *err);
-bool filters_pass(const struct filter_key *keys, pb_kv *const *filters, size_t n, const struct view *v,
-		  const void *obj);
+int filters_check(const struct filter_key *keys, pb_kv *const *filters, size_t n,
+		  struct error *err);
+bool filters_pass(const struct filter_key *keys, pb_kv *const *filters, size_t n,
+		  const struct view *v, const void *obj);
 
 /* For match functions: "key" (present) or "key=value". */
 bool filters_label(pb_kv *const *labels, size_t n, const char *value);

@@ -30,7 +30,8 @@ const char *image_known_digest(const struct view *v, const char *ref, bool loade
 		for (size_t k = 0; d && k < d->n_images; k++) {
 			const pb_image_info *image = d->images[k];
 
-			if ((loaded_only && !image->loaded) || !is_called(image, ref, at ? at + 1 : NULL))
+			if ((loaded_only && !image->loaded) ||
+			    !is_called(image, ref, at ? at + 1 : NULL))
 				continue;
 			if (!newest || image->created_at > newest->created_at)
 				newest = image;

@@ -44,18 +44,24 @@ static void add_warnings(struct req *r, const struct counts *counts, bool embedd
 	uint32_t quorum = counts->managers / 2 + 1;
 
 	if (!store_connected(r->c->store))
-		req_warn(r, "etcd is not reachable from this manager: what it shows may be old, and nothing can change");
+		req_warn(r, "etcd is not reachable from this manager: what it shows may be old, "
+			    "and nothing can change");
 	if (embedded && counts->managers == 2)
-		req_warn(r, "2 managers: losing either one loses the quorum; a third one would make it safe");
+		req_warn(r, "2 managers: losing either one loses the quorum; a third one would "
+			    "make it safe");
 	else if (embedded && counts->managers > 2 && counts->managers_ready <= quorum)
-		req_warn(r, "%" PRIu32 " of %" PRIu32 " managers are ready: quorum is lost when one more manager fails",
+		req_warn(r,
+			 "%" PRIu32 " of %" PRIu32
+			 " managers are ready: quorum is lost when one more manager fails",
 			 counts->managers_ready, counts->managers);
 	else if (embedded && counts->managers > 2 && counts->managers % 2 == 0)
-		req_warn(r, "%" PRIu32 " managers: an even number tolerates no more failures than one less",
+		req_warn(r,
+			 "%" PRIu32
+			 " managers: an even number tolerates no more failures than one less",
 			 counts->managers);
 	if (counts->nodes > counts->nodes_ready)
-		req_warn(r, "%" PRIu32 " of %" PRIu32 " nodes are not ready", counts->nodes - counts->nodes_ready,
-			 counts->nodes);
+		req_warn(r, "%" PRIu32 " of %" PRIu32 " nodes are not ready",
+			 counts->nodes - counts->nodes_ready, counts->nodes);
 }
 
 void step_get_info(struct req *r)
@@ -120,7 +126,8 @@ void step_update_cluster(struct req *r)
 	if (request->revision && request->revision != revision) {
 		req_fail_with(r, ERR_PRECONDITION,
 			      "update out of sequence: the cluster is at revision %" PRIu64
-			      ", the update was made from %" PRIu64 ": read it again", revision, request->revision);
+			      ", the update was made from %" PRIu64 ": read it again",
+			      revision, request->revision);
 		return;
 	}
 	t = txn_begin(v);

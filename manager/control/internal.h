@@ -27,13 +27,12 @@ struct control {
 	struct control_ops ops;
 	struct closer closer;
 	struct store_sub *sub;
-	uv_idle_t turn;          /* sends to dirty watches at the end of a turn of the loop */
+	uv_idle_t turn; /* sends to dirty watches at the end of a turn of the loop */
 	LIST_HEAD(, watch) watches;
 	size_t n_watches;
 	LIST_HEAD(, logs) logs;
 	size_t n_logs;
 };
-
 
 struct view *control_view(const struct control *c);
 /* "web.1", or "web.<node id>" of a global service. */

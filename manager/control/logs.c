@@ -1,6 +1,7 @@
 /*
- * Logs: the streams of many tasks become one. Without `follow` lines are merged by their time, waiting a moment
- * for slow nodes; with it they are passed on as they come. The client's pace is everybody's.
+ * Logs: the streams of many tasks become one. Without `follow` lines are merged by their time,
+ * waiting a moment for slow nodes; with it they are passed on as they come. The client's pace is
+ * everybody's.
  */
 #include "internal.h"
 #include "logs_source.h"
@@ -34,7 +35,7 @@ struct node_channel {
 struct logs {
 	LIST_ENTRY(logs) entry;
 	struct control *c;
-	struct rpc_call *call;      /* the client's; NULL: gone */
+	struct rpc_call *call; /* the client's; NULL: gone */
 	Skein__LogsRequest *request;
 	char service_id[LOGS_SOURCE_ID_MAX];
 	char task_id[LOGS_SOURCE_ID_MAX]; /* "" = all tasks of the service */
@@ -84,13 +85,15 @@ static void warn(struct logs *l, const struct logs_source *s, const char *text)
 	send_response(l, &msg, s);
 }
 
-/* The source with the oldest line; NULL: none, or one whose lines may be older has yet to answer. */
+/* The source with the oldest line; NULL: none, or one whose lines may be older has yet to answer.
+ */
 static struct logs_source *next_source(struct logs *l, int64_t now, int64_t *ret_limit)
 {
 	struct logs_source *s, *oldest = NULL;
 	int64_t second = INT64_MAX;
 
-	TAILQ_FOREACH(s, &l->sources, entry) {
+	TAILQ_FOREACH(s, &l->sources, entry)
+	{
 		const pb_log_line *head = logs_source_head(s);
 
 		if (!head) {
@@ -115,8 +118,8 @@ static bool all_ended(const struct logs *l)
 	const struct logs_source *s;
 
 	TAILQ_FOREACH(s, &l->sources, entry)
-		if (!s->ended || logs_source_head(s))
-			return false;
+	if (!s->ended || logs_source_head(s))
+		return false;
 	return true;
 }
 
@@ -142,7 +145,8 @@ static void pump(struct logs *l)
 	if (l->pumping)
 		return;
 	l->pumping = true;
-	while (l->call && rpc_call_unsent(l->call) < UNSENT_MAX_BYTES && (s = next_source(l, now, &limit))) {
+	while (l->call && rpc_call_unsent(l->call) < UNSENT_MAX_BYTES &&
+	       (s = next_source(l, now, &limit))) {
 		Skein__LogsResponse msg = SKEIN__LOGS_RESPONSE__INIT;
 
 		msg.n_lines = logs_source_run(s, limit, &msg.lines);
@@ -159,16 +163,18 @@ static void pump(struct logs *l)
 static struct rpc_channel *channel_to(struct logs *l, const pb_node *node)
 {
 	bool v6 = strchr(node->status->address, ':') != NULL;
-	struct rpc_channel_options options = {.creds = l->c->creds, .server_name = RPC_NODE_NAME,
-					      .keepalive_ms = 5000, .keepalive_timeout_ms = 5000};
+	struct rpc_channel_options options = {.creds = l->c->creds,
+					      .server_name = RPC_NODE_NAME,
+					      .keepalive_ms = 5000,
+					      .keepalive_timeout_ms = 5000};
 	struct node_channel *ch;
 	char target[128];
 
-	snprintf(target, sizeof(target), v6 ? "[%s]:%" PRIu32 : "%s:%" PRIu32, node->status->address,
-		 node->peer_port);
+	snprintf(target, sizeof(target), v6 ? "[%s]:%" PRIu32 : "%s:%" PRIu32,
+		 node->status->address, node->peer_port);
 	LIST_FOREACH(ch, &l->channels, entry)
-		if (str_eq(ch->node_id, node->id) && str_eq(ch->target, target))
-			return ch->channel;
+	if (str_eq(ch->node_id, node->id) && str_eq(ch->target, target))
+		return ch->channel;
 	ch = xnew(struct node_channel);
 	snprintf(ch->node_id, sizeof(ch->node_id), "%s", node->id);
 	snprintf(ch->target, sizeof(ch->target), "%s", target);
@@ -191,7 +197,8 @@ static bool may_retry(const struct logs *l, const struct logs_source *s)
 {
 	const pb_task *task = view_task(control_view(l->c), s->task_id);
 
-	return l->request->follow && task && task->status && (int)task->status->state <= TASK_RUNNING;
+	return l->request->follow && task && task->status &&
+	       (int)task->status->state <= TASK_RUNNING;
 }
 
 static void fail(struct logs *l, struct logs_source *s, const char *why)
@@ -204,7 +211,8 @@ static void fail(struct logs *l, struct logs_source *s, const char *why)
 		warn(l, s, text);
 	}
 	if (may_retry(l, s)) {
-		s->retry_at = clock_mono_ns() + MIN(NS_PER_SEC << MIN(s->failures, 4u), RETRY_MAX_NS);
+		s->retry_at =
+			clock_mono_ns() + MIN(NS_PER_SEC << MIN(s->failures, 4u), RETRY_MAX_NS);
 		s->failures++;
 	} else {
 		s->ended = true;
@@ -232,11 +240,12 @@ static void add_source(struct logs *l, const pb_task *task)
 	struct logs_source *s;
 
 	TAILQ_FOREACH(s, &l->sources, entry)
-		if (str_eq(s->task_id, task->id))
-			return;
+	if (str_eq(s->task_id, task->id))
+		return;
 	if (l->n_sources >= SOURCES_MAX) {
 		if (!l->too_many)
-			warn(l, NULL, "more than 500 tasks: only the logs of the first 500 are shown");
+			warn(l, NULL,
+			     "more than 500 tasks: only the logs of the first 500 are shown");
 		l->too_many = true;
 		return;
 	}
@@ -250,7 +259,8 @@ static void add_source(struct logs *l, const pb_task *task)
 /* Before STARTING there is no container that could have printed anything. */
 static bool has_log(const pb_task *task)
 {
-	return !str_empty(task->node_id) && task->status && (int)task->status->state >= TASK_STARTING;
+	return !str_empty(task->node_id) && task->status &&
+	       (int)task->status->state >= TASK_STARTING;
 }
 
 static bool is_wanted(const struct logs *l, const pb_task *task)
@@ -299,7 +309,8 @@ static void on_tick(uv_timer_t *timer)
 	struct logs_source *s;
 	bool waiting = false;
 
-	TAILQ_FOREACH(s, &l->sources, entry) {
+	TAILQ_FOREACH(s, &l->sources, entry)
+	{
 		if (s->retry_at && now >= s->retry_at)
 			open_source(l, s);
 		waiting |= s->retry_at != 0 || (!l->request->follow && !s->ended);
@@ -315,7 +326,8 @@ void logs_on_event(struct control *c, const struct store_event *e)
 
 	if (e->kind != KIND_TASK && e->kind != KIND_SERVICE)
 		return;
-	LIST_FOREACH(l, &c->logs, entry) {
+	LIST_FOREACH(l, &c->logs, entry)
+	{
 		if (!l->call || !l->request->follow)
 			continue;
 		if (e->kind == KIND_TASK && e->now && is_wanted(l, e->now) && has_log(e->now))
@@ -361,7 +373,7 @@ void logs_on_done(struct rpc_call *call, void *data)
 	closer_begin(&l->closer, on_closed, l);
 	closer_add(&l->closer, (uv_handle_t *)&l->tick);
 	TAILQ_FOREACH(s, &l->sources, entry)
-		logs_source_stop(s);
+	logs_source_stop(s);
 	closer_end(&l->closer);
 }
 
@@ -390,17 +402,22 @@ static struct logs *logs_new(struct control *c, struct rpc_call *call)
 	return l;
 }
 
-static int check_request(const struct control *c, const Skein__LogsRequest *request, struct error *err)
+static int check_request(const struct control *c, const Skein__LogsRequest *request,
+			 struct error *err)
 {
 	if (request->tail < -1)
-		return error_set(err, ERR_INVALID, "tail %" PRId64 ": must be -1 (all) or a number of lines",
+		return error_set(err, ERR_INVALID,
+				 "tail %" PRId64 ": must be -1 (all) or a number of lines",
 				 request->tail);
-	if (request->since < 0 || request->until < 0 || (request->until && request->until < request->since))
-		return error_set(err, ERR_INVALID, "since %" PRId64 ", until %" PRId64
-				 ": must be nanoseconds since 1970, until not before since", request->since,
-				 request->until);
+	if (request->since < 0 || request->until < 0 ||
+	    (request->until && request->until < request->since))
+		return error_set(err, ERR_INVALID,
+				 "since %" PRId64 ", until %" PRId64
+				 ": must be nanoseconds since 1970, until not before since",
+				 request->since, request->until);
 	if (c->n_logs >= LOGS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "%zu log requests are being served here: at most %d", c->n_logs,
+		return error_set(err, ERR_EXHAUSTED,
+				 "%zu log requests are being served here: at most %d", c->n_logs,
 				 LOGS_MAX);
 	return 0;
 }
@@ -421,7 +438,8 @@ static int resolve_target(struct logs *l, struct error *err)
 	task = resolve_task(v, l->request->ref, err);
 	if (!task) {
 		if (err->code == ERR_NOT_FOUND)
-			error_set(err, ERR_NOT_FOUND, "no such service or task: %s", l->request->ref);
+			error_set(err, ERR_NOT_FOUND, "no such service or task: %s",
+				  l->request->ref);
 		return -1;
 	}
 	snprintf(l->task_id, sizeof(l->task_id), "%s", task->id);

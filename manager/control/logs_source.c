@@ -82,7 +82,8 @@ static void on_done(struct rpc_call *call, const struct error *err, void *data)
 	logs_source_drop(logs);
 }
 
-void logs_source_open(struct logs_source *s, struct rpc_channel *channel, const Skein__LogsRequest *request)
+void logs_source_open(struct logs_source *s, struct rpc_channel *channel,
+		      const Skein__LogsRequest *request)
 {
 	static const struct rpc_handlers handlers = {.on_message = on_message, .on_done = on_done};
 	Skein__TaskLogsRequest msg = SKEIN__TASK_LOGS_REQUEST__INIT;

@@ -29,13 +29,13 @@ struct logs_source {
 	char task_id[LOGS_SOURCE_ID_MAX];
 	char task_name[LOGS_SOURCE_NAME_MAX];
 	char node_id[LOGS_SOURCE_ID_MAX];
-	struct rpc_call *call;  /* NULL: no stream at the moment */
+	struct rpc_call *call; /* NULL: no stream at the moment */
 	STAILQ_HEAD(, log_batch) batches;
-	bool ended;             /* nothing will come behind what is queued */
+	bool ended; /* nothing will come behind what is queued */
 	bool paused;
-	int64_t opened_at;      /* CLOCK_MONOTONIC: of the stream, or when its last batch came */
-	int64_t last_at;        /* time of the newest line */
-	int64_t retry_at;       /* CLOCK_MONOTONIC; 0 = no retry is due */
+	int64_t opened_at; /* CLOCK_MONOTONIC: of the stream, or when its last batch came */
+	int64_t last_at;   /* time of the newest line */
+	int64_t retry_at;  /* CLOCK_MONOTONIC; 0 = no retry is due */
 	unsigned failures;
 };
 
@@ -43,11 +43,14 @@ struct logs_source *logs_source_new(struct logs *logs, const pb_task *task);
 /* Its stream must have ended. */
 void logs_source_free(struct logs_source *s);
 
-/* Start the stream; a repeated one begins behind the newest line. Calls logs_source_changed / _failed later. */
-void logs_source_open(struct logs_source *s, struct rpc_channel *channel, const Skein__LogsRequest *request);
+/* Start the stream; a repeated one begins behind the newest line. Calls logs_source_changed /
+ * _failed later. */
+void logs_source_open(struct logs_source *s, struct rpc_channel *channel,
+		      const Skein__LogsRequest *request);
 void logs_source_stop(struct logs_source *s);
 
-/* The next line, or NULL. `ret_run`: how many lines from it on are in the same batch and not after `limit`. */
+/* The next line, or NULL. `ret_run`: how many lines from it on are in the same batch and not after
+ * `limit`. */
 const pb_log_line *logs_source_head(const struct logs_source *s);
 size_t logs_source_run(const struct logs_source *s, int64_t limit, pb_log_line ***ret_lines);
 void logs_source_consume(struct logs_source *s, size_t lines);

@@ -88,14 +88,16 @@ static bool match_availability(const struct view *v, const void *obj, const char
 {
 	const pb_node_spec *spec = ((const pb_node *)obj)->spec;
 
-	return str_eq(pb_availability_name(spec ? (int)spec->availability : AVAILABILITY_ACTIVE), value);
+	return str_eq(pb_availability_name(spec ? (int)spec->availability : AVAILABILITY_ACTIVE),
+		      value);
 }
 
 static bool match_state(const struct view *v, const void *obj, const char *value)
 {
 	const pb_node_status *status = ((const pb_node *)obj)->status;
 
-	return strcasecmp(pb_node_state_name(status ? (int)status->state : NODE_UNKNOWN), value) == 0;
+	return strcasecmp(pb_node_state_name(status ? (int)status->state : NODE_UNKNOWN), value) ==
+	       0;
 }
 
 static const struct filter_key node_filters[] = {
@@ -177,7 +179,8 @@ static void on_member_removed(void *data, const struct error *err)
 		req_fail(r, err);
 		return;
 	}
-	/* Behind this point the node must not stay a manager: the write is repeated through changes of endpoint. */
+	/* Behind this point the node must not stay a manager: the write is repeated through changes
+	 * of endpoint. */
 	r->member_done = true;
 	r->retry_unavailable = true;
 	r->step(r);

@@ -43,7 +43,8 @@ void node_rules_require_managers(struct txn *t, const struct view *v, const char
 	}
 }
 
-static int check_name(const struct view *v, const pb_node *node, const char *name, struct error *err)
+static int check_name(const struct view *v, const pb_node *node, const char *name,
+		      struct error *err)
 {
 	_cleanup_free_ const void **nodes = NULL;
 	size_t n;
@@ -55,26 +56,32 @@ static int check_name(const struct view *v, const pb_node *node, const char *nam
 		const pb_node *other = nodes[i];
 
 		if (!str_eq(other->id, node->id) && other->spec && str_eq(other->spec->name, name))
-			return error_set(err, ERR_EXISTS, "spec.name \"%s\" is in use by node %s", name, other->id);
+			return error_set(err, ERR_EXISTS, "spec.name \"%s\" is in use by node %s",
+					 name, other->id);
 	}
 	return 0;
 }
 
-int node_rules_update(const struct view *v, const pb_node *node, const Skein__UpdateNodeRequest *request,
-		      bool member_removed, struct error *err)
+int node_rules_update(const struct view *v, const pb_node *node,
+		      const Skein__UpdateNodeRequest *request, bool member_removed,
+		      struct error *err)
 {
 	uint64_t revision = node->meta ? node->meta->revision : 0;
 
-	if (validate_node_spec(request->spec, err) < 0 || check_name(v, node, request->spec->name, err) < 0)
+	if (validate_node_spec(request->spec, err) < 0 ||
+	    check_name(v, node, request->spec->name, err) < 0)
 		return -1;
 	/* Once it is out of etcd it has to become a worker, whatever else was changed meanwhile. */
 	if (request->revision && request->revision != revision && !member_removed)
 		return error_set(err, ERR_PRECONDITION,
-				 "update out of sequence: node %s is at revision %" PRIu64 ", the update was made "
-				 "from %" PRIu64 ": read it again", node->id, revision, request->revision);
-	if (wants_manager(node) && (int)request->spec->role == NODE_ROLE_WORKER && !member_removed &&
-	    other_managers(v, node->id) == 0)
-		return error_set(err, ERR_PRECONDITION, "node %s is the last manager: it cannot be demoted",
+				 "update out of sequence: node %s is at revision %" PRIu64
+				 ", the update was made "
+				 "from %" PRIu64 ": read it again",
+				 node->id, revision, request->revision);
+	if (wants_manager(node) && (int)request->spec->role == NODE_ROLE_WORKER &&
+	    !member_removed && other_managers(v, node->id) == 0)
+		return error_set(err, ERR_PRECONDITION,
+				 "node %s is the last manager: it cannot be demoted",
 				 control_node_name(node));
 	return 0;
 }
@@ -90,7 +97,7 @@ int node_rules_remove(const pb_node *node, bool force, struct error *err)
 				 "node %s is a manager: demote it before it is removed", name);
 	if (state != NODE_DOWN && !force)
 		return error_set(err, ERR_PRECONDITION,
-				 "node %s is not down (%s): stop its agent, or remove it by force", name,
-				 pb_node_state_name(state));
+				 "node %s is not down (%s): stop its agent, or remove it by force",
+				 name, pb_node_state_name(state));
 	return 0;
 }

@@ -9,11 +9,12 @@ struct txn;
 struct view;
 
 /*
- *   member_removed  the node has been taken out of etcd's members in the course of this very request
- *   Errors  ERR_INVALID a field; ERR_PRECONDITION revision, last manager; ERR_EXISTS name
+ *   member_removed  the node has been taken out of etcd's members in the course of this very
+ * request Errors  ERR_INVALID a field; ERR_PRECONDITION revision, last manager; ERR_EXISTS name
  */
-int node_rules_update(const struct view *v, const pb_node *node, const Skein__UpdateNodeRequest *request,
-		      bool member_removed, struct error *err);
+int node_rules_update(const struct view *v, const pb_node *node,
+		      const Skein__UpdateNodeRequest *request, bool member_removed,
+		      struct error *err);
 
 /* Errors: ERR_PRECONDITION a manager, or not DOWN and not forced. */
 int node_rules_remove(const pb_node *node, bool force, struct error *err);

@@ -27,7 +27,7 @@ static pb_task_spec *clean_task_spec(struct redact *r, pb_task_spec *spec)
 	struct {
 		pb_task_spec spec;
 		pb_container_spec container;
-	} *copy;
+	} * copy;
 
 	if (!spec || !spec->container || str_empty(spec->container->registry_auth))
 		return spec;

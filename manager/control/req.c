@@ -57,8 +57,10 @@ void req_reply_bounded(struct req *r, const ProtobufCMessage *msg, const char *w
 	if (bytes < RPC_MAX_MESSAGE_BYTES)
 		req_reply(r, msg);
 	else
-		req_fail_with(r, ERR_EXHAUSTED, "the answer has %zu bytes, at most %u fit: ask for fewer %s with filters",
-			      bytes, RPC_MAX_MESSAGE_BYTES, what);
+		req_fail_with(
+			r, ERR_EXHAUSTED,
+			"the answer has %zu bytes, at most %u fit: ask for fewer %s with filters",
+			bytes, RPC_MAX_MESSAGE_BYTES, what);
 }
 
 void req_fail(struct req *r, const struct error *err)
@@ -139,14 +141,16 @@ static void retry_later(struct req *r)
 		r->timer.data = r;
 		r->timer_open = true;
 	}
-	loop_timer_in(&r->timer, MIN(RETRY_MIN_NS << MIN(r->attempts, 10u), RETRY_MAX_NS), on_retry);
+	loop_timer_in(&r->timer, MIN(RETRY_MIN_NS << MIN(r->attempts, 10u), RETRY_MAX_NS),
+		      on_retry);
 	r->attempts++;
 }
 
 static void on_committed(void *data, const struct error *err)
 {
 	struct req *r = data;
-	bool again = err && (err->code == ERR_CONFLICT || (err->code == ERR_UNAVAILABLE && r->retry_unavailable));
+	bool again = err && (err->code == ERR_CONFLICT ||
+			     (err->code == ERR_UNAVAILABLE && r->retry_unavailable));
 
 	if (!err)
 		r->committed(r);

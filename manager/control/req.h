@@ -1,6 +1,6 @@
 /*
- * req - one unary request on its way: the checked message, retries, and a caller who may be gone before the end.
- * Each request is answered exactly once with req_reply or req_fail, which free it.
+ * req - one unary request on its way: the checked message, retries, and a caller who may be gone
+ * before the end. Each request is answered exactly once with req_reply or req_fail, which free it.
  */
 #pragma once
 #include "common/error.h"
@@ -17,20 +17,20 @@ struct txn;
 
 struct req {
 	struct control *c;
-	struct rpc_call *call;        /* NULL: the caller is gone; go on all the same */
-	void *msg;                    /* copy of the request, its strings checked; may be changed */
+	struct rpc_call *call; /* NULL: the caller is gone; go on all the same */
+	void *msg;	       /* copy of the request, its strings checked; may be changed */
 	/* Reads the view, then answers or commits. Runs again after a conflict. */
 	void (*step)(struct req *r);
 	void (*committed)(struct req *r);
 	unsigned attempts;
-	bool retry_unavailable;       /* the transaction is harmless to repeat */
+	bool retry_unavailable; /* the transaction is harmless to repeat */
 	bool timer_open;
 	uv_timer_t timer;
-	char id[64];                  /* of the object that is made or changed */
-	char *text;                   /* of a token; wiped */
+	char id[64]; /* of the object that is made or changed */
+	char *text;  /* of a token; wiped */
 	struct strv warnings;
-	bool image_done;              /* the digest has been looked for */
-	bool member_done;             /* taken out of etcd's members */
+	bool image_done;  /* the digest has been looked for */
+	bool member_done; /* taken out of etcd's members */
 };
 
 /* Begin. A message whose strings are not clean text is refused here. */
@@ -45,6 +45,7 @@ void req_fail(struct req *r, const struct error *err);
 void req_fail_with(struct req *r, enum error_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Commit what was staged; then `committed` with the view at its revision. A conflict runs the step again. */
+/* Commit what was staged; then `committed` with the view at its revision. A conflict runs the step
+ * again. */
 void req_commit(struct req *r, struct txn *t, void (*committed)(struct req *r));
 void req_warn(struct req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

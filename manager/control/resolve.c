@@ -12,16 +12,17 @@
 static int check_ref(const char *noun, const char *ref, struct error *err)
 {
 	if (str_empty(ref))
-		return error_set(err, ERR_INVALID, "%s is missing: give an id, the beginning of an id, or a name",
+		return error_set(err, ERR_INVALID,
+				 "%s is missing: give an id, the beginning of an id, or a name",
 				 noun);
 	if (strlen(ref) > REF_MAX)
-		return error_set(err, ERR_INVALID, "%s \"%.40s...\" has %zu bytes: at most %d", noun, ref,
-				 strlen(ref), REF_MAX);
+		return error_set(err, ERR_INVALID, "%s \"%.40s...\" has %zu bytes: at most %d",
+				 noun, ref, strlen(ref), REF_MAX);
 	return 0;
 }
 
-static const void *by_prefix(const struct view *v, enum kind kind, const char *ref, const char *noun,
-			     struct error *err)
+static const void *by_prefix(const struct view *v, enum kind kind, const char *ref,
+			     const char *noun, struct error *err)
 {
 	_cleanup_free_ const void **all = NULL;
 	const void *found = NULL;
@@ -37,7 +38,8 @@ static const void *by_prefix(const struct view *v, enum kind kind, const char *r
 	if (matches == 1)
 		return found;
 	if (matches)
-		error_set(err, ERR_PRECONDITION, "%s id prefix %s is ambiguous (%zu matches)", noun, ref, matches);
+		error_set(err, ERR_PRECONDITION, "%s id prefix %s is ambiguous (%zu matches)", noun,
+			  ref, matches);
 	else
 		error_set(err, ERR_NOT_FOUND, "no such %s: %s", noun, ref);
 	return NULL;
@@ -63,7 +65,8 @@ static bool node_is_called(const pb_node *node, const char *name, bool by_hostna
 }
 
 /* NULL with matches: more than one has the name. */
-static const pb_node *node_by_name(const struct view *v, const char *name, bool by_hostname, size_t *ret_matches)
+static const pb_node *node_by_name(const struct view *v, const char *name, bool by_hostname,
+				   size_t *ret_matches)
 {
 	_cleanup_free_ const void **nodes = NULL;
 	const pb_node *found = NULL;
@@ -91,7 +94,8 @@ const pb_node *resolve_node(const struct view *v, const char *ref, struct error 
 	for (int by_hostname = 0; !node && by_hostname < 2; by_hostname++) {
 		node = node_by_name(v, ref, by_hostname, &matches);
 		if (!node && matches) {
-			error_set(err, ERR_PRECONDITION, "node name %s is ambiguous (%zu matches): use an id", ref,
+			error_set(err, ERR_PRECONDITION,
+				  "node name %s is ambiguous (%zu matches): use an id", ref,
 				  matches);
 			return NULL;
 		}

@@ -1,7 +1,7 @@
 /*
  * resolve - what a user means: an id, a name, or the beginning of an id that only one object has.
- * Results are borrowed from the view. Errors: ERR_INVALID empty; ERR_NOT_FOUND "no such service: web";
- * ERR_PRECONDITION "service id prefix ab is ambiguous (3 matches)".
+ * Results are borrowed from the view. Errors: ERR_INVALID empty; ERR_NOT_FOUND "no such service:
+ * web"; ERR_PRECONDITION "service id prefix ab is ambiguous (3 matches)".
  */
 #pragma once
 #include "proto/pb.h"

@@ -66,9 +66,13 @@ static void on_resolved(void *data, const char *digest, const struct error *err)
 		log_info("image_unresolved", kv_str("image", c->image), kv_err(err));
 		set_digest(c, known, false);
 		if (!known)
-			req_warn(r, "image %s could not be accessed on a registry to record its digest. Each node "
-				 "will access %s independently, possibly leading to different nodes running "
-				 "different versions of the image.", c->image, c->image);
+			req_warn(r,
+				 "image %s could not be accessed on a registry to record its "
+				 "digest. Each node "
+				 "will access %s independently, possibly leading to different "
+				 "nodes running "
+				 "different versions of the image.",
+				 c->image, c->image);
 	}
 	r->image_done = true;
 	r->step(r);
@@ -90,7 +94,8 @@ static bool find_digest(struct req *r, pb_container_spec *c)
 		return true;
 	}
 	r->image_done = false;
-	r->c->ops.resolve_image(r->c->ops.data, c->image, c->registry_auth, RESOLVE_TIMEOUT_MS, on_resolved, r);
+	r->c->ops.resolve_image(r->c->ops.data, c->image, c->registry_auth, RESOLVE_TIMEOUT_MS,
+				on_resolved, r);
 	return false;
 }
 
@@ -143,7 +148,8 @@ void step_create_service(struct req *r)
 
 /* ---------------------------------------------------------------- update */
 
-/* What only the manager knows or keeps: taken from the present spec when the request says nothing else. */
+/* What only the manager knows or keeps: taken from the present spec when the request says nothing
+ * else. */
 static void inherit(struct req *r, const pb_service *old, pb_service_spec *spec)
 {
 	const pb_container_spec *had = old->spec->task->container;
@@ -159,26 +165,32 @@ static void inherit(struct req *r, const pb_service *old, pb_service_spec *spec)
 	}
 }
 
-static int check_update(const pb_service *old, const Skein__UpdateServiceRequest *request, struct error *err)
+static int check_update(const pb_service *old, const Skein__UpdateServiceRequest *request,
+			struct error *err)
 {
 	uint64_t revision = old->meta ? old->meta->revision : 0;
 
 	if (request->revision && request->revision != revision)
 		return error_set(err, ERR_PRECONDITION,
-				 "update out of sequence: service %s is at revision %" PRIu64 ", the update was made "
-				 "from %" PRIu64 ": read it again", old->spec->name, revision, request->revision);
+				 "update out of sequence: service %s is at revision %" PRIu64
+				 ", the update was made "
+				 "from %" PRIu64 ": read it again",
+				 old->spec->name, revision, request->revision);
 	if (request->rollback)
 		return 0;
 	if (!str_eq(old->spec->name, request->spec->name))
-		return error_set(err, ERR_UNIMPLEMENTED, "name \"%s\": renaming service %s is not supported",
+		return error_set(err, ERR_UNIMPLEMENTED,
+				 "name \"%s\": renaming service %s is not supported",
 				 request->spec->name, old->spec->name);
 	if (old->spec->mode_case != request->spec->mode_case)
-		return error_set(err, ERR_UNIMPLEMENTED, "mode: changing it is not supported (service %s)",
+		return error_set(err, ERR_UNIMPLEMENTED,
+				 "mode: changing it is not supported (service %s)",
 				 old->spec->name);
 	return 0;
 }
 
-/* Above every version that the service or any of its tasks ever had: a number never means two specs. */
+/* Above every version that the service or any of its tasks ever had: a number never means two
+ * specs. */
 static uint64_t next_spec_version(const struct view *v, const pb_service *service)
 {
 	uint64_t highest = MAX(service->spec_version, service->previous_spec_version);
@@ -191,12 +203,13 @@ static uint64_t next_spec_version(const struct view *v, const pb_service *servic
 	return highest + 1;
 }
 
+/* When it began is for the leader to say, which compares it with the times of tasks: one clock for
+ * both. */
 static void set_update(pb_service *service, int state, const char *message)
 {
 	pb_free(service->update);
 	service->update = pb_new(&skein__update_status__descriptor);
 	service->update->state = (Skein__UpdateState)state;
-	service->update->started_at = clock_wall_ns();
 	pb_set_str(&service->update->message, message);
 }
 
@@ -236,10 +249,12 @@ static void apply_rollback(pb_service *service)
 	service->previous_spec_version = service->spec_version;
 	service->spec = spec;
 	service->spec_version = version;
-	set_update(service, SKEIN__UPDATE_STATE__UPDATE_ROLLBACK_STARTED, "manually requested rollback");
+	set_update(service, SKEIN__UPDATE_STATE__UPDATE_ROLLBACK_STARTED,
+		   "manually requested rollback");
 }
 
-static void commit_update(struct req *r, const pb_service *old, const Skein__UpdateServiceRequest *request)
+static void commit_update(struct req *r, const pb_service *old,
+			  const Skein__UpdateServiceRequest *request)
 {
 	struct view *v = control_view(r->c);
 	struct txn *t = txn_begin(v);
@@ -257,7 +272,8 @@ void step_update_service(struct req *r)
 {
 	Skein__UpdateServiceRequest *request = r->msg;
 	struct error err = ERROR_INIT;
-	const pb_service *old = resolve_service(control_view(r->c), r->id[0] ? r->id : request->ref, &err);
+	const pb_service *old =
+		resolve_service(control_view(r->c), r->id[0] ? r->id : request->ref, &err);
 	bool first = !r->id[0];
 
 	if (!old) {
@@ -272,7 +288,8 @@ void step_update_service(struct req *r)
 	}
 	if (request->rollback) {
 		if (!old->previous_spec)
-			req_fail_with(r, ERR_PRECONDITION, "service %s has no previous spec to roll back to",
+			req_fail_with(r, ERR_PRECONDITION,
+				      "service %s has no previous spec to roll back to",
 				      old->spec->name);
 		else
 			commit_update(r, old, request);
@@ -349,7 +366,8 @@ static bool match_label(const struct view *v, const void *obj, const char *value
 
 static bool match_mode(const struct view *v, const void *obj, const char *value)
 {
-	bool global = ((const pb_service *)obj)->spec->mode_case == SKEIN__SERVICE_SPEC__MODE_GLOBAL;
+	bool global =
+		((const pb_service *)obj)->spec->mode_case == SKEIN__SERVICE_SPEC__MODE_GLOBAL;
 
 	return str_eq(value, global ? "global" : "replicated");
 }
@@ -362,7 +380,8 @@ static const struct filter_key service_filters[] = {
 	{0},
 };
 
-static Skein__ServiceSummary *summary_of(struct req *r, struct redact *redact, const pb_service *service)
+static Skein__ServiceSummary *summary_of(struct req *r, struct redact *redact,
+					 const pb_service *service)
 {
 	Skein__ServiceSummary *summary = redact_alloc(redact, sizeof(*summary));
 	struct view *v = control_view(r->c);
@@ -404,8 +423,10 @@ void step_list_services(struct req *r)
 	services = view_list(v, KIND_SERVICE, &n);
 	response.services = redact_alloc(&redact, n * sizeof(*response.services));
 	for (size_t i = 0; i < n; i++)
-		if (filters_pass(service_filters, request->filters, request->n_filters, v, services[i]))
-			response.services[response.n_services++] = summary_of(r, &redact, services[i]);
+		if (filters_pass(service_filters, request->filters, request->n_filters, v,
+				 services[i]))
+			response.services[response.n_services++] =
+				summary_of(r, &redact, services[i]);
 	req_reply_bounded(r, &response.base, "services");
 }
 

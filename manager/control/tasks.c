@@ -56,7 +56,9 @@ static bool match_service(const struct view *v, const void *obj, const char *val
 static bool match_desired(const struct view *v, const void *obj, const char *value)
 {
 	int desired = (int)((const pb_task *)obj)->desired;
-	const char *group = desired > TASK_RUNNING ? "shutdown" : desired == TASK_RUNNING ? "running" : "accepted";
+	const char *group = desired > TASK_RUNNING    ? "shutdown"
+			    : desired == TASK_RUNNING ? "running"
+						      : "accepted";
 
 	return str_eq(group, value);
 }
@@ -84,12 +86,12 @@ struct scope {
 	const pb_node *nodes[REFS_MAX];
 };
 
-static int resolve_scope(const struct view *v, const Skein__ListTasksRequest *request, struct scope *ret,
-			 struct error *err)
+static int resolve_scope(const struct view *v, const Skein__ListTasksRequest *request,
+			 struct scope *ret, struct error *err)
 {
 	if (request->n_services > REFS_MAX || request->n_nodes > REFS_MAX)
-		return error_set(err, ERR_INVALID, "%zu services, %zu nodes: at most %d each", request->n_services,
-				 request->n_nodes, REFS_MAX);
+		return error_set(err, ERR_INVALID, "%zu services, %zu nodes: at most %d each",
+				 request->n_services, request->n_nodes, REFS_MAX);
 	for (size_t i = 0; i < request->n_services; i++) {
 		ret->services[i] = resolve_service(v, request->services[i], err);
 		if (!ret->services[i])
@@ -103,7 +105,8 @@ static int resolve_scope(const struct view *v, const Skein__ListTasksRequest *re
 	return 0;
 }
 
-static bool in_scope(const struct scope *scope, const Skein__ListTasksRequest *request, const pb_task *task)
+static bool in_scope(const struct scope *scope, const Skein__ListTasksRequest *request,
+		     const pb_task *task)
 {
 	bool service = !request->n_services, node = !request->n_nodes;
 

@@ -40,21 +40,24 @@ static bool item_bad(const ProtobufCFieldDescriptor *field, void *item, char *pa
 	return field->type == PROTOBUF_C_TYPE_STRING && !string_ok(item);
 }
 
-static bool field_bad(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field, char *path, size_t len)
+static bool field_bad(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field,
+		      char *path, size_t len)
 {
 	const void *member = (const char *)msg + field->offset;
 	const void *quantifier = (const char *)msg + field->quantifier_offset;
 	size_t n;
 
 	if (field->label != PROTOBUF_C_LABEL_REPEATED) {
-		if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(const uint32_t *)quantifier != field->id)
+		if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+		    *(const uint32_t *)quantifier != field->id)
 			return false;
 		snprintf(path + len, PATH_MAX_BYTES - len, "%s%s", len ? "." : "", field->name);
 		return item_bad(field, *(void *const *)member, path, strlen(path));
 	}
 	n = *(const size_t *)quantifier;
 	for (size_t i = 0; i < n; i++) {
-		snprintf(path + len, PATH_MAX_BYTES - len, "%s%s[%zu]", len ? "." : "", field->name, i);
+		snprintf(path + len, PATH_MAX_BYTES - len, "%s%s[%zu]", len ? "." : "", field->name,
+			 i);
 		if (item_bad(field, (*(void **const *)member)[i], path, strlen(path)))
 			return true;
 	}

@@ -73,7 +73,8 @@ void step_get_token(struct req *r)
 	drop_text(r);
 	snprintf(r->id, sizeof(r->id), "%s", pb_role_name(role));
 	t = txn_begin(v);
-	if (ops->token_standing(ops->data, t, v, role, request->rotate, clock_wall_ns(), &r->text, &err) < 0) {
+	if (ops->token_standing(ops->data, t, v, role, request->rotate, clock_wall_ns(), &r->text,
+				&err) < 0) {
 		txn_free(t);
 		req_fail(r, &err);
 		return;

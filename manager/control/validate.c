@@ -21,7 +21,8 @@
 #define CERT_EXPIRY_MAX_NS (20 * DURATION_MAX_NS)
 #define TASK_HISTORY_MAX 1000
 
-int validate_refuse(struct error *err, const char *value, const char *accepted, const char *field_fmt, ...)
+int validate_refuse(struct error *err, const char *value, const char *accepted,
+		    const char *field_fmt, ...)
 {
 	char field[200];
 	va_list ap;
@@ -35,7 +36,8 @@ int validate_refuse(struct error *err, const char *value, const char *accepted, 
 
 int validate_name(const char *field, const char *name, struct error *err)
 {
-	static const char accepted[] = "must be 1 to 63 letters and digits, with - and _ between them";
+	static const char accepted[] =
+		"must be 1 to 63 letters and digits, with - and _ between them";
 	size_t len = strlen(name);
 
 	if (!len || len > NAME_MAX_BYTES)
@@ -43,7 +45,8 @@ int validate_name(const char *field, const char *name, struct error *err)
 	for (size_t i = 0; i < len; i++) {
 		bool inside = i > 0 && i + 1 < len;
 
-		if (!isalnum((unsigned char)name[i]) && !(inside && (name[i] == '-' || name[i] == '_')))
+		if (!isalnum((unsigned char)name[i]) &&
+		    !(inside && (name[i] == '-' || name[i] == '_')))
 			return validate_refuse(err, name, accepted, "%s", field);
 	}
 	return 0;
@@ -52,31 +55,35 @@ int validate_name(const char *field, const char *name, struct error *err)
 int validate_labels(const char *field, pb_kv *const *labels, size_t n, struct error *err)
 {
 	if (n > VALIDATE_LABELS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "%s: %zu labels: at most %d", field, n, VALIDATE_LABELS_MAX);
+		return error_set(err, ERR_EXHAUSTED, "%s: %zu labels: at most %d", field, n,
+				 VALIDATE_LABELS_MAX);
 	for (size_t i = 0; i < n; i++) {
 		const char *key = labels[i]->key;
 
 		if (str_empty(key) || strlen(key) > LABEL_KEY_MAX || strpbrk(key, "= \t\n"))
 			return validate_refuse(err, key,
-					       "must be 1 to 256 bytes without spaces and \"=\"", "%s[%zu] key",
-					       field, i);
+					       "must be 1 to 256 bytes without spaces and \"=\"",
+					       "%s[%zu] key", field, i);
 		if (strlen(labels[i]->value) > LABEL_VALUE_MAX)
 			return validate_refuse(err, labels[i]->value, "must be at most 4096 bytes",
 					       "%s[%zu] value of %.40s", field, i, key);
 		for (size_t k = 0; k < i; k++)
 			if (str_eq(labels[k]->key, key))
-				return validate_refuse(err, key, "is there twice; a label has one value",
+				return validate_refuse(err, key,
+						       "is there twice; a label has one value",
 						       "%s[%zu] key", field, i);
 	}
 	return 0;
 }
 
-static int out_of_range(const char *field, int64_t ns, int64_t min_ns, int64_t max_ns, struct error *err)
+static int out_of_range(const char *field, int64_t ns, int64_t min_ns, int64_t max_ns,
+			struct error *err)
 {
 	char value[STR_HUMAN_MAX], min[STR_HUMAN_MAX], max[STR_HUMAN_MAX];
 
-	return error_set(err, ERR_INVALID, "%s %s: must be %s to %s", field, str_duration(ns, value),
-			 str_duration(min_ns, min), str_duration(max_ns, max));
+	return error_set(err, ERR_INVALID, "%s %s: must be %s to %s", field,
+			 str_duration(ns, value), str_duration(min_ns, min),
+			 str_duration(max_ns, max));
 }
 
 int validate_duration(const char *field, int64_t ns, struct error *err)
@@ -90,16 +97,17 @@ int validate_cluster_spec(const pb_cluster_spec *spec, struct error *err)
 {
 	if (!spec)
 		return error_set(err, ERR_INVALID, "spec is missing");
-	if (spec->heartbeat_period &&
-	    (spec->heartbeat_period < HEARTBEAT_MIN_NS || spec->heartbeat_period > HEARTBEAT_MAX_NS))
-		return out_of_range("spec.heartbeat_period", spec->heartbeat_period, HEARTBEAT_MIN_NS,
-				    HEARTBEAT_MAX_NS, err);
+	if (spec->heartbeat_period && (spec->heartbeat_period < HEARTBEAT_MIN_NS ||
+				       spec->heartbeat_period > HEARTBEAT_MAX_NS))
+		return out_of_range("spec.heartbeat_period", spec->heartbeat_period,
+				    HEARTBEAT_MIN_NS, HEARTBEAT_MAX_NS, err);
 	if (spec->cert_expiry &&
 	    (spec->cert_expiry < CERT_EXPIRY_MIN_NS || spec->cert_expiry > CERT_EXPIRY_MAX_NS))
 		return out_of_range("spec.cert_expiry", spec->cert_expiry, CERT_EXPIRY_MIN_NS,
 				    CERT_EXPIRY_MAX_NS, err);
 	if (spec->task_history_limit > TASK_HISTORY_MAX)
-		return error_set(err, ERR_INVALID, "spec.task_history_limit %" PRIu32 ": must be 0 (default) to %d",
+		return error_set(err, ERR_INVALID,
+				 "spec.task_history_limit %" PRIu32 ": must be 0 (default) to %d",
 				 spec->task_history_limit, TASK_HISTORY_MAX);
 	return validate_labels("spec.labels", spec->labels, spec->n_labels, err);
 }
@@ -111,9 +119,12 @@ int validate_node_spec(const pb_node_spec *spec, struct error *err)
 	if (!str_empty(spec->name) && validate_name("spec.name", spec->name, err) < 0)
 		return -1;
 	if ((int)spec->role != NODE_ROLE_WORKER && (int)spec->role != NODE_ROLE_MANAGER)
-		return error_set(err, ERR_INVALID, "spec.role %d: must be worker or manager", (int)spec->role);
-	if ((int)spec->availability < AVAILABILITY_ACTIVE || (int)spec->availability > AVAILABILITY_DRAIN)
-		return error_set(err, ERR_INVALID, "spec.availability %d: must be active, pause or drain",
+		return error_set(err, ERR_INVALID, "spec.role %d: must be worker or manager",
+				 (int)spec->role);
+	if ((int)spec->availability < AVAILABILITY_ACTIVE ||
+	    (int)spec->availability > AVAILABILITY_DRAIN)
+		return error_set(err, ERR_INVALID,
+				 "spec.availability %d: must be active, pause or drain",
 				 (int)spec->availability);
 	return validate_labels("spec.labels", spec->labels, spec->n_labels, err);
 }
@@ -121,7 +132,8 @@ int validate_node_spec(const pb_node_spec *spec, struct error *err)
 int validate_token_request(const Skein__CreateTokenRequest *request, struct error *err)
 {
 	if ((int)request->role != NODE_ROLE_WORKER && (int)request->role != NODE_ROLE_MANAGER)
-		return error_set(err, ERR_INVALID, "role %d: must be worker or manager", (int)request->role);
+		return error_set(err, ERR_INVALID, "role %d: must be worker or manager",
+				 (int)request->role);
 	if (validate_duration("ttl", request->ttl, err) < 0)
 		return -1;
 	return validate_labels("labels", request->labels, request->n_labels, err);

@@ -1,6 +1,7 @@
 /*
  * validate - Swarm's rules and our bounds for what users may ask. Pure.
- * Every error names the field, its value and what is accepted (always ERR_INVALID, ERR_EXHAUSTED for sizes).
+ * Every error names the field, its value and what is accepted (always ERR_INVALID, ERR_EXHAUSTED
+ * for sizes).
  */
 #pragma once
 #include "proto/pb.h"
@@ -18,13 +19,15 @@ struct validate_ops {
 };
 
 /*
- * Bring a spec into the one form that is stored: defaults (Swarm's), image reference normalised, capabilities as
- * "CAP_X", network "none" when none was given. What cannot be brought into form is left for the check.
+ * Bring a spec into the one form that is stored: defaults (Swarm's), image reference normalised,
+ * capabilities as "CAP_X", network "none" when none was given. What cannot be brought into form is
+ * left for the check.
  */
 void validate_normalise_service(pb_service_spec *spec);
 
 /* A normalised service spec. (Fuzzed.) */
-int validate_service(const pb_service_spec *spec, const struct validate_ops *ops, struct error *err);
+int validate_service(const pb_service_spec *spec, const struct validate_ops *ops,
+		     struct error *err);
 
 int validate_cluster_spec(const pb_cluster_spec *spec, struct error *err);
 int validate_node_spec(const pb_node_spec *spec, struct error *err);
@@ -40,5 +43,5 @@ int validate_mounts(const pb_container_spec *c, struct error *err);
 /* duration in ns: 0 to a year. */
 int validate_duration(const char *field, int64_t ns, struct error *err);
 /* `what` accepts; always -1. */
-int validate_refuse(struct error *err, const char *value, const char *accepted, const char *field_fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+int validate_refuse(struct error *err, const char *value, const char *accepted,
+		    const char *field_fmt, ...) __attribute__((format(printf, 4, 5)));

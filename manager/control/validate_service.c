@@ -60,7 +60,8 @@ static int check_mode(const pb_service_spec *spec, struct error *err)
 	switch (spec->mode_case) {
 	case SKEIN__SERVICE_SPEC__MODE_REPLICATED:
 		if (spec->replicated && spec->replicated->replicas > VALIDATE_REPLICAS_MAX)
-			return error_set(err, ERR_INVALID, "replicated.replicas %" PRIu64 ": must be 0 to %d",
+			return error_set(err, ERR_INVALID,
+					 "replicated.replicas %" PRIu64 ": must be 0 to %d",
 					 spec->replicated->replicas, VALIDATE_REPLICAS_MAX);
 		return spec->replicated ? 0 : error_set(err, ERR_INVALID, "replicated: is empty");
 	case SKEIN__SERVICE_SPEC__MODE_GLOBAL:
@@ -75,13 +76,18 @@ static int check_resources(const char *field, const pb_resources *r, struct erro
 	if (!r)
 		return 0;
 	if (r->cpu_nano && (r->cpu_nano < CPU_MIN_NANO || r->cpu_nano > CPU_MAX_NANO))
-		return error_set(err, ERR_INVALID, "%s.cpu_nano %" PRId64 ": must be 0 or at least %" PRId64
-				 " (0.001 cores), at most 65536 cores", field, r->cpu_nano, CPU_MIN_NANO);
+		return error_set(err, ERR_INVALID,
+				 "%s.cpu_nano %" PRId64 ": must be 0 or at least %" PRId64
+				 " (0.001 cores), at most 65536 cores",
+				 field, r->cpu_nano, CPU_MIN_NANO);
 	if (r->mem_bytes && (r->mem_bytes < MEM_MIN_BYTES || r->mem_bytes > MEM_MAX_BYTES))
-		return error_set(err, ERR_INVALID, "%s.mem_bytes %" PRId64 ": must be 0 or at least %" PRId64
-				 " (4 MiB), at most 1 PiB", field, r->mem_bytes, MEM_MIN_BYTES);
+		return error_set(err, ERR_INVALID,
+				 "%s.mem_bytes %" PRId64 ": must be 0 or at least %" PRId64
+				 " (4 MiB), at most 1 PiB",
+				 field, r->mem_bytes, MEM_MIN_BYTES);
 	if (r->pids < 0 || r->pids > PIDS_MAX)
-		return error_set(err, ERR_INVALID, "%s.pids %" PRId64 ": must be 0 (no limit) to %" PRId64, field,
+		return error_set(err, ERR_INVALID,
+				 "%s.pids %" PRId64 ": must be 0 (no limit) to %" PRId64, field,
 				 r->pids, PIDS_MAX);
 	return 0;
 }
@@ -95,18 +101,21 @@ static int check_requirements(const Skein__ResourceRequirements *r, struct error
 		return -1;
 	if (reserved && reserved->pids)
 		return error_set(err, ERR_INVALID,
-				 "task.resources.reservations.pids %" PRId64 ": processes can only be limited",
+				 "task.resources.reservations.pids %" PRId64
+				 ": processes can only be limited",
 				 reserved->pids);
 	if (!limits || !reserved)
 		return 0;
 	if (limits->mem_bytes && reserved->mem_bytes > limits->mem_bytes)
-		return error_set(err, ERR_INVALID, "task.resources.reservations.mem_bytes %" PRId64
-				 ": must not be above the limit of %" PRId64, reserved->mem_bytes,
-				 limits->mem_bytes);
+		return error_set(err, ERR_INVALID,
+				 "task.resources.reservations.mem_bytes %" PRId64
+				 ": must not be above the limit of %" PRId64,
+				 reserved->mem_bytes, limits->mem_bytes);
 	if (limits->cpu_nano && reserved->cpu_nano > limits->cpu_nano)
-		return error_set(err, ERR_INVALID, "task.resources.reservations.cpu_nano %" PRId64
-				 ": must not be above the limit of %" PRId64, reserved->cpu_nano,
-				 limits->cpu_nano);
+		return error_set(err, ERR_INVALID,
+				 "task.resources.reservations.cpu_nano %" PRId64
+				 ": must not be above the limit of %" PRId64,
+				 reserved->cpu_nano, limits->cpu_nano);
 	return 0;
 }
 
@@ -115,7 +124,8 @@ static int check_restart(const pb_restart_policy *r, struct error *err)
 	if (!r)
 		return 0;
 	if ((int)r->condition < RESTART_NONE || (int)r->condition > RESTART_ANY)
-		return error_set(err, ERR_INVALID, "task.restart.condition %d: must be none, on-failure or any",
+		return error_set(err, ERR_INVALID,
+				 "task.restart.condition %d: must be none, on-failure or any",
 				 (int)r->condition);
 	if (validate_duration("task.restart.delay", r->delay, err) < 0)
 		return -1;
@@ -134,32 +144,40 @@ static int check_spread(const char *key, size_t i, struct error *err)
 	return 0;
 }
 
-static int check_placement(const pb_placement *p, bool global, const struct validate_ops *ops, struct error *err)
+static int check_placement(const pb_placement *p, bool global, const struct validate_ops *ops,
+			   struct error *err)
 {
 	if (!p)
 		return 0;
 	if (p->n_constraints > CONSTRAINTS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "task.placement.constraints: %zu of them: at most %d",
+		return error_set(err, ERR_EXHAUSTED,
+				 "task.placement.constraints: %zu of them: at most %d",
 				 p->n_constraints, CONSTRAINTS_MAX);
 	for (size_t i = 0; i < p->n_constraints; i++)
 		if (ops->constraint_check(ops->data, p->constraints[i], err) < 0)
 			return error_wrap(err, "task.placement.constraints[%zu]", i);
 	if (p->n_spread > SPREAD_MAX)
-		return error_set(err, ERR_EXHAUSTED, "task.placement.spread: %zu of them: at most %d", p->n_spread,
+		return error_set(err, ERR_EXHAUSTED,
+				 "task.placement.spread: %zu of them: at most %d", p->n_spread,
 				 SPREAD_MAX);
 	for (size_t i = 0; i < p->n_spread; i++)
 		if (check_spread(p->spread[i], i, err) < 0)
 			return -1;
 	if (p->max_replicas_per_node && global)
-		return error_set(err, ERR_INVALID, "task.placement.max_replicas_per_node %" PRIu64
-				 ": only for replicated services", p->max_replicas_per_node);
+		return error_set(err, ERR_INVALID,
+				 "task.placement.max_replicas_per_node %" PRIu64
+				 ": only for replicated services",
+				 p->max_replicas_per_node);
 	if (p->max_replicas_per_node > VALIDATE_REPLICAS_MAX)
-		return error_set(err, ERR_INVALID, "task.placement.max_replicas_per_node %" PRIu64
-				 ": must be 0 (no limit) to %d", p->max_replicas_per_node, VALIDATE_REPLICAS_MAX);
+		return error_set(err, ERR_INVALID,
+				 "task.placement.max_replicas_per_node %" PRIu64
+				 ": must be 0 (no limit) to %d",
+				 p->max_replicas_per_node, VALIDATE_REPLICAS_MAX);
 	return 0;
 }
 
-static int check_task(const pb_task_spec *task, bool global, const struct validate_ops *ops, struct error *err)
+static int check_task(const pb_task_spec *task, bool global, const struct validate_ops *ops,
+		      struct error *err)
 {
 	if (!task || !task->container)
 		return error_set(err, ERR_INVALID, "task.container: is missing");
@@ -171,14 +189,16 @@ static int check_task(const pb_task_spec *task, bool global, const struct valida
 	return check_placement(task->placement, global, ops, err);
 }
 
-static int check_update(const char *field, const pb_update_config *u, bool is_rollback, struct error *err)
+static int check_update(const char *field, const pb_update_config *u, bool is_rollback,
+			struct error *err)
 {
 	char name[64];
 
 	if (!u)
 		return 0;
 	if (u->parallelism > VALIDATE_REPLICAS_MAX)
-		return error_set(err, ERR_INVALID, "%s.parallelism %" PRIu64 ": must be 0 (all) to %d", field,
+		return error_set(err, ERR_INVALID,
+				 "%s.parallelism %" PRIu64 ": must be 0 (all) to %d", field,
 				 u->parallelism, VALIDATE_REPLICAS_MAX);
 	snprintf(name, sizeof(name), "%s.delay", field);
 	if (validate_duration(name, u->delay, err) < 0)
@@ -199,13 +219,15 @@ static int check_update(const char *field, const pb_update_config *u, bool is_ro
 			break;
 		/* fall through */
 	default:
-		return error_set(err, ERR_INVALID, "%s.failure_action %d: must be pause%s continue%s", field,
+		return error_set(err, ERR_INVALID,
+				 "%s.failure_action %d: must be pause%s continue%s", field,
 				 (int)u->failure_action, is_rollback ? " or" : ",",
 				 is_rollback ? "" : " or rollback");
 	}
-	if (u->order != SKEIN__UPDATE_ORDER__STOP_FIRST && u->order != SKEIN__UPDATE_ORDER__START_FIRST)
-		return error_set(err, ERR_INVALID, "%s.order %d: must be stop-first or start-first", field,
-				 (int)u->order);
+	if (u->order != SKEIN__UPDATE_ORDER__STOP_FIRST &&
+	    u->order != SKEIN__UPDATE_ORDER__START_FIRST)
+		return error_set(err, ERR_INVALID, "%s.order %d: must be stop-first or start-first",
+				 field, (int)u->order);
 	return 0;
 }
 
@@ -218,8 +240,8 @@ int validate_service(const pb_service_spec *spec, const struct validate_ops *ops
 		return error_set(err, ERR_EXHAUSTED, "spec has %zu bytes: at most %u", bytes,
 				 VALIDATE_SPEC_MAX_BYTES);
 	if (validate_name("name", spec->name, err) < 0 ||
-	    validate_labels("labels", spec->labels, spec->n_labels, err) < 0 || check_mode(spec, err) < 0 ||
-	    check_task(spec->task, global, ops, err) < 0 ||
+	    validate_labels("labels", spec->labels, spec->n_labels, err) < 0 ||
+	    check_mode(spec, err) < 0 || check_task(spec->task, global, ops, err) < 0 ||
 	    check_update("update", spec->update, false, err) < 0)
 		return -1;
 	return check_update("rollback", spec->rollback, true, err);

@@ -1,6 +1,7 @@
 /*
- * WatchService: the present state at once, then after every change. All changes of one turn of the loop are one
- * message; a client that does not keep up gets only the newest state, because nothing is queued for it.
+ * WatchService: the present state at once, then after every change. All changes of one turn of the
+ * loop are one message; a client that does not keep up gets only the newest state, because nothing
+ * is queued for it.
  */
 #include "internal.h"
 #include "redact.h"
@@ -34,7 +35,8 @@ static bool is_current(const pb_task *const *tasks, size_t n, size_t i, bool glo
 	if ((int)task->desired <= TASK_RUNNING || state <= TASK_RUNNING)
 		return true;
 	for (size_t k = i + 1; k < n; k++) {
-		bool same = global ? str_eq(tasks[k]->node_id, task->node_id) : tasks[k]->slot == task->slot;
+		bool same = global ? str_eq(tasks[k]->node_id, task->node_id)
+				   : tasks[k]->slot == task->slot;
 
 		if (same)
 			return false;
@@ -45,7 +47,8 @@ static bool is_current(const pb_task *const *tasks, size_t n, size_t i, bool glo
 	return true;
 }
 
-static void add_node_names(const struct view *v, struct redact *redact, Skein__WatchServiceResponse *out)
+static void add_node_names(const struct view *v, struct redact *redact,
+			   Skein__WatchServiceResponse *out)
 {
 	_cleanup_free_ const void **nodes = NULL;
 	size_t n;
@@ -108,7 +111,8 @@ static void on_turn(uv_idle_t *idle)
 	struct watch *w;
 
 	uv_idle_stop(idle);
-	LIST_FOREACH(w, &c->watches, entry) {
+	LIST_FOREACH(w, &c->watches, entry)
+	{
 		/* A client that has not taken the last state yet waits for on_drain. */
 		if (w->dirty && !w->ended && rpc_call_unsent(w->call) == 0)
 			send_state(w);
@@ -158,8 +162,8 @@ void watch_on_event(struct control *c, const struct store_event *e)
 	struct watch *w;
 
 	LIST_FOREACH(w, &c->watches, entry)
-		if (!w->dirty && !w->ended && (concerns(w, e) || node_matters(w, e)))
-			mark(w);
+	if (!w->dirty && !w->ended && (concerns(w, e) || node_matters(w, e)))
+		mark(w);
 }
 
 void watch_on_message(struct rpc_call *call, const ProtobufCMessage *raw, void *data)
@@ -175,8 +179,8 @@ void watch_on_message(struct rpc_call *call, const ProtobufCMessage *raw, void *
 	request = text_checked_dup(raw, &err);
 	service = request ? resolve_service(control_view(c), request->ref, &err) : NULL;
 	if (service && c->n_watches >= WATCHES_MAX) {
-		error_set(&err, ERR_EXHAUSTED, "%zu services are being watched here: at most %d", c->n_watches,
-			  WATCHES_MAX);
+		error_set(&err, ERR_EXHAUSTED, "%zu services are being watched here: at most %d",
+			  c->n_watches, WATCHES_MAX);
 		service = NULL;
 	}
 	if (!service) {

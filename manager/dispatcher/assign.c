@@ -12,7 +12,7 @@ struct told {
 	UT_hash_handle hh;
 	uint64_t revision;    /* of the task when it was looked at last */
 	uint64_t fingerprint; /* of what the agent acts on */
-	unsigned seen;        /* round in which the task was there */
+	unsigned seen;	      /* round in which the task was there */
 	char id[];
 };
 
@@ -45,7 +45,7 @@ void assign_free(struct assign *a)
 	if (!a)
 		return;
 	HASH_ITER(hh, a->told, t, next)
-		told_drop(a, t);
+	told_drop(a, t);
 	free(a->node_id);
 	free(a);
 }
@@ -94,7 +94,8 @@ static struct told *told_add(struct assign *a, const char *id)
 	return t;
 }
 
-static Skein__Assignment *assignment_of(const struct assign *a, const pb_task *task, struct peers *peers)
+static Skein__Assignment *assignment_of(const struct assign *a, const pb_task *task,
+					struct peers *peers)
 {
 	Skein__Assignment *out = pb_new(&skein__assignment__descriptor);
 
@@ -106,7 +107,8 @@ static Skein__Assignment *assignment_of(const struct assign *a, const pb_task *t
 }
 
 /* Tasks that are new or changed, until the message is full. False when it is. */
-static bool add_updates(struct assign *a, const struct view *v, struct peers *peers, Skein__Assignments *out)
+static bool add_updates(struct assign *a, const struct view *v, struct peers *peers,
+			Skein__Assignments *out)
 {
 	_cleanup_free_ const pb_task **tasks = NULL;
 	size_t n, bytes = 0;
@@ -149,7 +151,8 @@ static void add_removals(struct assign *a, Skein__Assignments *out)
 {
 	struct told *t, *next;
 
-	HASH_ITER(hh, a->told, t, next) {
+	HASH_ITER(hh, a->told, t, next)
+	{
 		if (t->seen == a->round)
 			continue;
 		pb_strs_add(&out->n_remove, &out->remove, t->id);

@@ -11,15 +11,16 @@ struct assign;
 struct peers;
 struct view;
 
-#define ASSIGN_MESSAGE_MAX_BYTES (2u << 20) /* of tasks in one message, unless one task alone is larger */
+#define ASSIGN_MESSAGE_MAX_BYTES                                                                   \
+	(7u << 19) /* 3.5 MiB of tasks in one message, unless one task alone is larger */
 
 struct assign *assign_new(const char *node_id); /* copied */
 void assign_free(struct assign *a);
 
 /*
- * The next message for the agent, or NULL when it knows everything. The first is `complete`; if that does not
- * fit into one message, it has `more` set and goes on in the next ones. A task is told again only when what an
- * agent acts on has changed (not its status, which came from there).
+ * The next message for the agent, or NULL when it knows everything. The first is `complete`; if
+ * that does not fit into one message, it has `more` set and goes on in the next ones. A task is
+ * told again only when what an agent acts on has changed (not its status, which came from there).
  *   peers    where images are to be had
  *   returns  heap message; counts as told from now on
  */

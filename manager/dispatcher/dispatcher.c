@@ -68,10 +68,12 @@ static void write_down(struct dispatcher *d, const struct liveness_verdict *verd
 		break;
 	case LIVENESS_MANAGER_GONE:
 		if (str_empty(verdict->manager_id))
-			snprintf(message, sizeof(message), "no manager has its session, none within %s", human);
+			snprintf(message, sizeof(message),
+				 "no manager has its session, none within %s", human);
 		else
-			snprintf(message, sizeof(message), "its manager %s is gone, not back within %s",
-				 verdict->manager_id, human);
+			snprintf(message, sizeof(message),
+				 "its manager %s is gone, not back within %s", verdict->manager_id,
+				 human);
 		break;
 	}
 	nodes_want_down(d, verdict->node_id, verdict->manager_id, message);
@@ -94,13 +96,15 @@ static void on_verdict(struct dispatcher *d, const struct liveness_verdict *verd
 		return;
 	}
 	write_down(d, verdict);
-	error_set(&err, ERR_UNAVAILABLE, "no beat for %lld ms", (long long)(verdict->for_ns / NS_PER_MS));
+	error_set(&err, ERR_UNAVAILABLE, "no beat for %lld ms",
+		  (long long)(verdict->for_ns / NS_PER_MS));
 	if (s)
 		session_end(s, &err);
 	liveness_forget(d->liveness, verdict->node_id);
 }
 
-/* etcd's answer for a node that our view does not have; by ids, because the session may be gone by then. */
+/* etcd's answer for a node that our view does not have; by ids, because the session may be gone by
+ * then. */
 struct probe {
 	struct dispatcher *d;
 	char node_id[64];
@@ -114,12 +118,15 @@ static void on_probed(void *data, const struct error *err)
 	struct session *s = d->closer.closing ? NULL : session_of_node(d, p->node_id);
 	struct error end = ERROR_INIT;
 
-	/* A conflict means that the node exists; the view has it by now, and the event let the session go on. */
+	/* A conflict means that the node exists; the view has it by now, and the event let the
+	 * session go on. */
 	if (s && str_eq(s->id, p->session_id) && !view_node(store_view(d->store), s->node_id)) {
 		if (err)
-			error_set(&end, ERR_UNAVAILABLE, "node %s is not known here yet", s->node_id);
+			error_set(&end, ERR_UNAVAILABLE, "node %s is not known here yet",
+				  s->node_id);
 		else
-			error_set(&end, ERR_DENIED, "node %s was removed from the cluster", s->node_id);
+			error_set(&end, ERR_DENIED, "node %s was removed from the cluster",
+				  s->node_id);
 		session_end(s, &end);
 	}
 	closer_drop(&d->closer);
@@ -145,7 +152,8 @@ static void end_late_registrations(struct dispatcher *d, int64_t now, int64_t *n
 {
 	struct session *s, *following;
 
-	HASH_ITER(hh, d->by_node, s, following) {
+	HASH_ITER(hh, d->by_node, s, following)
+	{
 		struct error err = ERROR_INIT;
 
 		if (s->registered || s->ended || s->probing)
@@ -164,8 +172,8 @@ static void end_late_registrations(struct dispatcher *d, int64_t now, int64_t *n
 }
 
 /*
- * A manager that cannot write is cut off from etcd's majority, or there is none. Agents may find another one; and
- * when writing works again, none may be called DOWN for what it could not say.
+ * A manager that cannot write is cut off from etcd's majority, or there is none. Agents may find
+ * another one; and when writing works again, none may be called DOWN for what it could not say.
  */
 static void watch_outage(struct dispatcher *d, int64_t now)
 {
@@ -177,7 +185,7 @@ static void watch_outage(struct dispatcher *d, int64_t now)
 		log_error("dispatcher_outage", kv_u64("sessions", HASH_COUNT(d->by_node)));
 		error_set(&err, ERR_UNAVAILABLE, "this manager cannot write to etcd");
 		HASH_ITER(hh, d->by_node, s, next)
-			session_end(s, &err);
+		session_end(s, &err);
 	} else if (d->outage && !dispatcher_cannot_write(d, 0)) {
 		d->outage = false;
 		log_info("dispatcher_outage_over");
@@ -198,7 +206,8 @@ static void on_tick(uv_timer_t *timer)
 		liveness_stalled(d->liveness, now);
 	}
 	watch_outage(d, now);
-	n = d->outage ? 0 : liveness_judge(d->liveness, store_view(d->store), now, &verdicts, &next);
+	n = d->outage ? 0
+		      : liveness_judge(d->liveness, store_view(d->store), now, &verdicts, &next);
 	for (size_t i = 0; i < n; i++)
 		on_verdict(d, &verdicts[i], now);
 	end_late_registrations(d, now, &next);
@@ -371,12 +380,14 @@ static void on_node_event(struct dispatcher *d, const struct store_event *e)
 	    !str_eq(manager_of(now), manager_of(old)) && !str_empty(manager_of(now))) {
 		struct error err = ERROR_INIT;
 
-		error_set(&err, ERR_CONFLICT, "the node has a newer session with manager %s", manager_of(now));
+		error_set(&err, ERR_CONFLICT, "the node has a newer session with manager %s",
+			  manager_of(now));
 		liveness_forget(d->liveness, e->id);
 		session_end(s, &err);
 	}
 	/* Somebody else called it DOWN while it has a session here: it is not. */
-	if (s && s->registered && !s->ended && state_of(now) == NODE_DOWN && state_of(old) != NODE_DOWN) {
+	if (s && s->registered && !s->ended && state_of(now) == NODE_DOWN &&
+	    state_of(old) != NODE_DOWN) {
 		struct error err = ERROR_INIT;
 
 		error_set(&err, ERR_UNAVAILABLE, "node was called down (%s): register again",

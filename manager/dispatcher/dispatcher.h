@@ -1,9 +1,10 @@
 /*
  * dispatcher - one stream per agent: registration, beats and statuses up; assignments down.
  *
- * Runs on every manager; an agent may hold its session with any of them. It decides which nodes are DOWN:
- * each manager for its own sessions, the leader also for nodes whose manager is gone. Beats never reach etcd;
- * a node's state is written when it changes. Statuses of all agents share one transaction in flight.
+ * Runs on every manager; an agent may hold its session with any of them. It decides which nodes are
+ * DOWN: each manager for its own sessions, the leader also for nodes whose manager is gone. Beats
+ * never reach etcd; a node's state is written when it changes. Statuses of all agents share one
+ * transaction in flight.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,13 +19,13 @@ struct store;
 struct dispatcher_options {
 	uv_loop_t *loop;
 	struct store *store;
-	const char *node_id;         /* of this manager; copied */
+	const char *node_id; /* of this manager; copied */
 
 	/* Timing in ns, 0 = default. Tests shorten them. */
-	int64_t beat_min_ns;         /* shortest beat period; 250 ms */
-	int64_t silence_min_ns;      /* a node is never DOWN for less silence than this; 1 s */
-	int64_t grace_ns;            /* for a broken stream or a lost manager; 5 s */
-	int64_t orphan_ns;           /* tasks of a node that is DOWN this long are ORPHANED; 24 h */
+	int64_t beat_min_ns;	/* shortest beat period; 250 ms */
+	int64_t silence_min_ns; /* a node is never DOWN for less silence than this; 1 s */
+	int64_t grace_ns;	/* for a broken stream or a lost manager; 5 s */
+	int64_t orphan_ns;	/* tasks of a node that is DOWN this long are ORPHANED; 24 h */
 };
 
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options);
@@ -35,7 +36,8 @@ void dispatcher_add_to(struct dispatcher *d, struct rpc_server *server);
 /* Begin once the store is loaded: nodes that named this manager get their grace from here on. */
 void dispatcher_start(struct dispatcher *d);
 
-/* This manager became (or is no longer) the leader: it answers for nodes without a living manager. */
+/* This manager became (or is no longer) the leader: it answers for nodes without a living manager.
+ */
 void dispatcher_set_leader(struct dispatcher *d, bool leader);
 
 /* Another manager's presence, by node id. One never told of counts as gone. */

@@ -20,8 +20,9 @@ struct store_sub;
 struct strv;
 
 #define SESSION_REGISTER_TIMEOUT_NS INT64_C(4500000000) /* agents give up after 5 s */
-#define SESSION_UNKNOWN_NODE_NS INT64_C(3000000000)     /* for our view to catch up with a fresh join */
-#define SESSION_QUEUED_REPORTS_MAX 4                    /* messages waiting to be written, per session */
+#define SESSION_UNKNOWN_NODE_NS INT64_C(3000000000) /* for our view to catch up with a fresh join  \
+						     */
+#define SESSION_QUEUED_REPORTS_MAX 4 /* messages waiting to be written, per session */
 
 /* One agent's stream. Lives until the call is over; only the newest of a node is in `by_node`. */
 struct session {
@@ -32,14 +33,14 @@ struct session {
 	char node_id[64];
 	char id[ID_LEN + 1];
 	int role;
-	bool current;           /* in by_node */
-	bool registered;        /* Registered was sent: the agent is served */
-	bool ended;             /* we ended the call; what still arrives is ignored */
+	bool current;		/* in by_node */
+	bool registered;	/* Registered was sent: the agent is served */
+	bool ended;		/* we ended the call; what still arrives is ignored */
 	bool dirty, check_node; /* to be looked at in flush; check_node: the NodeUpdate, too */
-	bool blocked;           /* waits for on_drain */
+	bool blocked;		/* waits for on_drain */
 	bool paused;
-	bool probing;           /* etcd is asked whether the node is really unknown */
-	int64_t deadline;       /* of the registration, CLOCK_MONOTONIC */
+	bool probing;	  /* etcd is asked whether the node is really unknown */
+	int64_t deadline; /* of the registration, CLOCK_MONOTONIC */
 	Skein__Register *reg;
 	Skein__NodeUpdate *told;
 	struct assign *assign;
@@ -79,9 +80,9 @@ struct dispatcher {
 
 	struct session *by_node;
 	TAILQ_HEAD(, session) dirty;
-	uv_idle_t turn;       /* flushes dirty sessions at the end of a turn */
-	uv_timer_t tick;      /* the next judgement */
-	int64_t tick_due;     /* CLOCK_MONOTONIC */
+	uv_idle_t turn;	  /* flushes dirty sessions at the end of a turn */
+	uv_timer_t tick;  /* the next judgement */
+	int64_t tick_due; /* CLOCK_MONOTONIC */
 	uv_timer_t orphan_tick;
 
 	struct writer nodes;
@@ -113,10 +114,13 @@ void session_ack(struct dispatcher *d, const struct report_message *m);
 void nodes_open(struct dispatcher *d);
 void nodes_close(struct dispatcher *d);
 void nodes_free(struct dispatcher *d);
-void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Register *reg, int role);
-void nodes_want_description(struct dispatcher *d, const char *node_id, const pb_node_description *description);
+void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Register *reg,
+		      int role);
+void nodes_want_description(struct dispatcher *d, const char *node_id,
+			    const pb_node_description *description);
 /* manager_id: what the node's status must still say. */
-void nodes_want_down(struct dispatcher *d, const char *node_id, const char *manager_id, const char *message);
+void nodes_want_down(struct dispatcher *d, const char *node_id, const char *manager_id,
+		     const char *message);
 
 /* ---- reports.c */
 void reports_open(struct dispatcher *d);

@@ -26,7 +26,7 @@ struct agent {
 	int64_t heard;
 	int64_t jitter;
 	int64_t period, period_before; /* told last and the time before: either may be in use */
-	int64_t suspect;               /* when the silence was first too long; 0 = it is not */
+	int64_t suspect;	       /* when the silence was first too long; 0 = it is not */
 	int64_t broken, deadline;      /* without a session */
 	char id[];
 };
@@ -66,11 +66,13 @@ void liveness_free(struct liveness *l)
 
 	if (!l)
 		return;
-	HASH_ITER(hh, l->agents, a, next_a) {
+	HASH_ITER(hh, l->agents, a, next_a)
+	{
 		HASH_DEL(l->agents, a);
 		free(a);
 	}
-	HASH_ITER(hh, l->managers, m, next_m) {
+	HASH_ITER(hh, l->managers, m, next_m)
+	{
 		HASH_DEL(l->managers, m);
 		free(m);
 	}
@@ -158,8 +160,8 @@ void liveness_broken(struct liveness *l, const char *node_id, int64_t now)
 	l->n_sessions--;
 	a->broken = now;
 	/*
-	 * A host that falls silent may have its stream broken by a watchdog of the transport before the
-	 * silence is long enough here: that is no reason to wait longer.
+	 * A host that falls silent may have its stream broken by a watchdog of the transport before
+	 * the silence is long enough here: that is no reason to wait longer.
 	 */
 	if (now - a->heard > 2 * MAX(a->period, a->period_before) + a->jitter)
 		a->deadline = MIN(a->heard + silence_limit(l, a), now + l->p.grace_ns);
@@ -234,7 +236,8 @@ static void verdict_add(struct judging *j, const char *node_id, const char *mana
 		j->cap = j->cap ? 2 * j->cap : 8;
 		j->verdicts = xreallocarray(j->verdicts, j->cap, sizeof(*j->verdicts));
 	}
-	j->verdicts[j->n++] = (struct liveness_verdict){node_id, manager_id, reason, j->now - since};
+	j->verdicts[j->n++] =
+		(struct liveness_verdict){node_id, manager_id, reason, j->now - since};
 }
 
 /* True when the moment has come; else it is remembered as one to wake up for. */
@@ -259,8 +262,10 @@ static void judge_session(struct judging *j, struct agent *a)
 		verdict_add(j, a->id, j->l->self, LIVENESS_SILENT, a->heard);
 }
 
-/* Since when a manager cannot have held the node's session as far as we know; -1 while it is alive. */
-static int64_t manager_gone_since(const struct liveness *l, const struct view *v, const char *manager_id)
+/* Since when a manager cannot have held the node's session as far as we know; -1 while it is alive.
+ */
+static int64_t manager_gone_since(const struct liveness *l, const struct view *v,
+				  const char *manager_id)
 {
 	struct manager *m;
 

@@ -1,6 +1,7 @@
 /*
- * Writing node objects: the newest intent per node, all of them in one transaction at a time. An intent is
- * applied to the node as it is when the transaction is made; one that changes nothing writes nothing.
+ * Writing node objects: the newest intent per node, all of them in one transaction at a time. An
+ * intent is applied to the node as it is when the transaction is made; one that changes nothing
+ * writes nothing.
  */
 #include "internal.h"
 
@@ -47,7 +48,8 @@ static void intent_drop(struct dispatcher *d, struct intent *it)
 	free(it);
 }
 
-void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Register *reg, int role)
+void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Register *reg,
+		      int role)
 {
 	struct intent *it = intent_of(d, node_id);
 
@@ -57,7 +59,8 @@ void nodes_want_ready(struct dispatcher *d, const char *node_id, const Skein__Re
 	writer_kick(&d->nodes);
 }
 
-void nodes_want_description(struct dispatcher *d, const char *node_id, const pb_node_description *description)
+void nodes_want_description(struct dispatcher *d, const char *node_id,
+			    const pb_node_description *description)
 {
 	struct intent *it = intent_of(d, node_id);
 
@@ -65,7 +68,8 @@ void nodes_want_description(struct dispatcher *d, const char *node_id, const pb_
 	writer_kick(&d->nodes);
 }
 
-void nodes_want_down(struct dispatcher *d, const char *node_id, const char *manager_id, const char *message)
+void nodes_want_down(struct dispatcher *d, const char *node_id, const char *manager_id,
+		     const char *message)
 {
 	struct intent *it;
 
@@ -129,14 +133,16 @@ static void done(void *data, const struct error *err)
 	struct dispatcher *d = data;
 	struct intent *it, *next;
 
-	HASH_ITER(hh, d->intents, it, next) {
+	HASH_ITER(hh, d->intents, it, next)
+	{
 		if (!it->staged)
 			continue;
 		it->staged = false;
 		if (!err)
 			finished(d, it);
 		else if (it->down && err->code != ERR_CONFLICT)
-			/* Judged before an outage of unknown length: it will be judged again behind it. */
+			/* Judged before an outage of unknown length: it will be judged again behind
+			 * it. */
 			intent_drop(d, it);
 	}
 	if (!err && d->intents)
@@ -160,5 +166,5 @@ void nodes_free(struct dispatcher *d)
 	struct intent *it, *next;
 
 	HASH_ITER(hh, d->intents, it, next)
-		intent_drop(d, it);
+	intent_drop(d, it);
 }

@@ -12,17 +12,19 @@ static int check_text(const char *field, const char *value, struct error *err)
 {
 	if (strlen(value) <= NODESTATE_TEXT_MAX)
 		return 0;
-	return error_set(err, ERR_INVALID, "node description: %s \"%.40s...\" has %zu bytes: at most %d",
-			 field, value, strlen(value), NODESTATE_TEXT_MAX);
+	return error_set(err, ERR_INVALID,
+			 "node description: %s \"%.40s...\" has %zu bytes: at most %d", field,
+			 value, strlen(value), NODESTATE_TEXT_MAX);
 }
 
 static int check_list(const char *field, pb_kv *const *list, size_t n, struct error *err)
 {
 	if (n > NODESTATE_LABELS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "node description: %zu %s: at most %d", n, field,
-				 NODESTATE_LABELS_MAX);
+		return error_set(err, ERR_EXHAUSTED, "node description: %zu %s: at most %d", n,
+				 field, NODESTATE_LABELS_MAX);
 	for (size_t i = 0; i < n; i++)
-		if (check_text(field, list[i]->key, err) < 0 || check_text(field, list[i]->value, err) < 0)
+		if (check_text(field, list[i]->key, err) < 0 ||
+		    check_text(field, list[i]->value, err) < 0)
 			return -1;
 	return 0;
 }
@@ -33,18 +35,21 @@ static int check_image(const pb_image_info *image, struct error *err)
 
 	if (!str_starts(image->digest, "sha256:") || strlen(hex) != 64 ||
 	    strspn(hex, "0123456789abcdef") != 64)
-		return error_set(err, ERR_INVALID,
-				 "node description: image digest \"%.80s\": must be sha256:<64 hex digits>",
-				 image->digest);
+		return error_set(
+			err, ERR_INVALID,
+			"node description: image digest \"%.80s\": must be sha256:<64 hex digits>",
+			image->digest);
 	if (image->n_names > NODESTATE_IMAGE_NAMES_MAX)
-		return error_set(err, ERR_EXHAUSTED, "node description: image %s has %zu names: at most %d",
+		return error_set(err, ERR_EXHAUSTED,
+				 "node description: image %s has %zu names: at most %d",
 				 image->digest, image->n_names, NODESTATE_IMAGE_NAMES_MAX);
 	for (size_t i = 0; i < image->n_names; i++)
 		if (check_text("image name", image->names[i], err) < 0)
 			return -1;
 	if (image->size_bytes < 0)
 		return error_set(err, ERR_INVALID,
-				 "node description: size of image %s is %" PRId64 ": must not be negative",
+				 "node description: size of image %s is %" PRId64
+				 ": must not be negative",
 				 image->digest, image->size_bytes);
 	return 0;
 }
@@ -55,8 +60,8 @@ int nodestate_check_description(const pb_node_description *d, struct error *err)
 	size_t bytes = protobuf_c_message_get_packed_size(&d->base);
 
 	if (bytes > NODESTATE_DESCRIPTION_MAX_BYTES)
-		return error_set(err, ERR_EXHAUSTED, "node description has %zu bytes: at most %u", bytes,
-				 NODESTATE_DESCRIPTION_MAX_BYTES);
+		return error_set(err, ERR_EXHAUSTED, "node description has %zu bytes: at most %u",
+				 bytes, NODESTATE_DESCRIPTION_MAX_BYTES);
 	if (check_text("hostname", d->hostname, err) < 0 || check_text("os", d->os, err) < 0 ||
 	    check_text("arch", d->arch, err) < 0 || check_text("kernel", d->kernel, err) < 0 ||
 	    check_text("os_name", d->os_name, err) < 0 ||
@@ -64,15 +69,15 @@ int nodestate_check_description(const pb_node_description *d, struct error *err)
 		return -1;
 	if (capacity && (capacity->cpu_nano < 0 || capacity->mem_bytes < 0 || capacity->pids < 0))
 		return error_set(err, ERR_INVALID,
-				 "node description: capacity cpu=%" PRId64 " memory=%" PRId64 " pids=%" PRId64
-				 ": none may be negative",
+				 "node description: capacity cpu=%" PRId64 " memory=%" PRId64
+				 " pids=%" PRId64 ": none may be negative",
 				 capacity->cpu_nano, capacity->mem_bytes, capacity->pids);
 	if (check_list("engine labels", d->engine_labels, d->n_engine_labels, err) < 0 ||
 	    check_list("features", d->features, d->n_features, err) < 0)
 		return -1;
 	if (d->n_images > NODESTATE_IMAGES_MAX)
-		return error_set(err, ERR_EXHAUSTED, "node description: %zu images: at most %d", d->n_images,
-				 NODESTATE_IMAGES_MAX);
+		return error_set(err, ERR_EXHAUSTED, "node description: %zu images: at most %d",
+				 d->n_images, NODESTATE_IMAGES_MAX);
 	for (size_t i = 0; i < d->n_images; i++)
 		if (check_image(d->images[i], err) < 0)
 			return -1;
@@ -83,12 +88,15 @@ int nodestate_check_register(const Skein__Register *r, struct error *err)
 {
 	unsigned char binary[16];
 
-	if (inet_pton(AF_INET, r->address, binary) != 1 && inet_pton(AF_INET6, r->address, binary) != 1)
+	if (inet_pton(AF_INET, r->address, binary) != 1 &&
+	    inet_pton(AF_INET6, r->address, binary) != 1)
 		return error_set(err, ERR_INVALID,
-				 "register: address \"%.80s\": must be an IPv4 or IPv6 address without a port",
+				 "register: address \"%.80s\": must be an IPv4 or IPv6 address "
+				 "without a port",
 				 r->address);
 	if (r->peer_port < 1 || r->peer_port > 65535)
-		return error_set(err, ERR_INVALID, "register: peer_port %" PRIu32 ": must be 1 to 65535",
+		return error_set(err, ERR_INVALID,
+				 "register: peer_port %" PRIu32 ": must be 1 to 65535",
 				 r->peer_port);
 	if (!r->description)
 		return error_set(err, ERR_INVALID, "register: description is missing");
@@ -103,7 +111,8 @@ static bool set_str(char **field, const char *value)
 	return true;
 }
 
-static bool set_status(pb_node *node, int state, const char *message, const char *manager_id, int64_t now)
+static bool set_status(pb_node *node, int state, const char *message, const char *manager_id,
+		       int64_t now)
 {
 	bool changed = false;
 
@@ -121,7 +130,8 @@ static bool set_status(pb_node *node, int state, const char *message, const char
 	return changed;
 }
 
-bool nodestate_ready(pb_node *node, const Skein__Register *r, int role, const char *manager_id, int64_t now)
+bool nodestate_ready(pb_node *node, const Skein__Register *r, int role, const char *manager_id,
+		     int64_t now)
 {
 	bool changed = set_status(node, NODE_READY, "", manager_id, now);
 

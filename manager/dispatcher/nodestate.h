@@ -1,7 +1,7 @@
 /*
- * nodestate - how sessions change node objects, and the bounds of what an agent may say of its node.
- * Plain data: each function changes a heap copy and says whether anything is different, so that a node is
- * written only when something changed.
+ * nodestate - how sessions change node objects, and the bounds of what an agent may say of its
+ * node. Plain data: each function changes a heap copy and says whether anything is different, so
+ * that a node is written only when something changed.
  */
 #pragma once
 #include "proto/pb.h"
@@ -22,7 +22,8 @@ int nodestate_check_description(const pb_node_description *d, struct error *err)
 int nodestate_check_register(const Skein__Register *r, struct error *err);
 
 /* The node has a session with this manager: READY, reachable there, described so. */
-bool nodestate_ready(pb_node *node, const Skein__Register *r, int role, const char *manager_id, int64_t now);
+bool nodestate_ready(pb_node *node, const Skein__Register *r, int role, const char *manager_id,
+		     int64_t now);
 
 /* What changed since: images and features as given, the rest only where it says something. */
 bool nodestate_describe(pb_node *node, const pb_node_description *d);

@@ -29,7 +29,8 @@ static void stage(struct txn *t, const struct view *v, const pb_task *orphan, in
 	task->status->state = (Skein__TaskState)TASK_ORPHANED;
 	task->status->at = now;
 	pb_set_str(&task->status->message, "orphaned");
-	pb_set_str(&task->status->err, removed ? "its node was removed" : "its node has been down for too long");
+	pb_set_str(&task->status->err,
+		   removed ? "its node was removed" : "its node has been down for too long");
 	txn_put(t, KIND_TASK, task);
 }
 

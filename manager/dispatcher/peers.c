@@ -36,7 +36,8 @@ void peers_free(struct peers *p)
 
 	if (!p)
 		return;
-	HASH_ITER(hh, p->by_digest, h, next) {
+	HASH_ITER(hh, p->by_digest, h, next)
+	{
 		HASH_DEL(p->by_digest, h);
 		free(h);
 	}
@@ -82,8 +83,8 @@ static Skein__ImagePeer *peer_of(const pb_node *node)
 {
 	Skein__ImagePeer *peer = pb_new(&skein__image_peer__descriptor);
 	bool v6 = strchr(node->status->address, ':') && node->status->address[0] != '[';
-	_cleanup_free_ char *address = xasprintf(v6 ? "[%s]:%u" : "%s:%u", node->status->address,
-						 node->peer_port);
+	_cleanup_free_ char *address =
+		xasprintf(v6 ? "[%s]:%u" : "%s:%u", node->status->address, node->peer_port);
 
 	pb_set_str(&peer->node_id, node->id);
 	pb_set_str(&peer->address, address);

@@ -14,8 +14,8 @@ struct peers *peers_new(const struct view *v); /* borrowed until peers_free */
 void peers_free(struct peers *p);
 
 /*
- * Append to `list` at most PEERS_MAX READY nodes that report the image of the task; none when the node
- * itself reports it or the image has no digest. Different nodes get different ones of many.
+ * Append to `list` at most PEERS_MAX READY nodes that report the image of the task; none when the
+ * node itself reports it or the image has no digest. Different nodes get different ones of many.
  */
 void peers_find(struct peers *p, const pb_task *task, const char *for_node, size_t *n,
 		Skein__ImagePeer ***list);

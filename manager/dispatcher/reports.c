@@ -1,6 +1,6 @@
 /*
- * Statuses on their way to etcd: messages of all agents in the order they came, as many as fit into one
- * transaction at a time. A message is acknowledged when everything it says is in the view.
+ * Statuses on their way to etcd: messages of all agents in the order they came, as many as fit into
+ * one transaction at a time. A message is acknowledged when everything it says is in the view.
  */
 #include "internal.h"
 
@@ -37,7 +37,8 @@ static void fill_batch(struct dispatcher *d)
 	struct report_message *m;
 	size_t n = 0;
 
-	while ((m = STAILQ_FIRST(&d->queue)) && (n == 0 || n + m->reports->n_reports <= REPORTS_PER_BATCH)) {
+	while ((m = STAILQ_FIRST(&d->queue)) &&
+	       (n == 0 || n + m->reports->n_reports <= REPORTS_PER_BATCH)) {
 		STAILQ_REMOVE_HEAD(&d->queue, entry);
 		STAILQ_INSERT_TAIL(&d->batch, m, entry);
 		n += MAX(m->reports->n_reports, 1u);
@@ -54,7 +55,7 @@ static void stage(void *data, struct txn *t)
 	if (STAILQ_EMPTY(&d->batch))
 		fill_batch(d);
 	STAILQ_FOREACH(m, &d->batch, entry)
-		status_stage(t, store_view(d->store), m->node_id, m->reports, now, d->counts);
+	status_stage(t, store_view(d->store), m->node_id, m->reports, now, d->counts);
 }
 
 static void done(void *data, const struct error *err)

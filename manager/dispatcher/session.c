@@ -80,7 +80,8 @@ static void replace_older(struct session *s)
 	session_fail(older, ERR_CONFLICT, "a newer session of this node took over");
 }
 
-static void session_begin(struct dispatcher *d, struct rpc_call *call, const Skein__AgentMessage *msg)
+static void session_begin(struct dispatcher *d, struct rpc_call *call,
+			  const Skein__AgentMessage *msg)
 {
 	const struct rpc_peer *peer = rpc_call_peer(call);
 	struct session *s = xnew(struct session);
@@ -227,7 +228,8 @@ static void on_drain(struct rpc_call *call, void *data)
 	session_mark(s, false);
 }
 
-/* ---------------------------------------------------------------- up: beats, statuses, descriptions */
+/* ---------------------------------------------------------------- up: beats, statuses,
+ * descriptions */
 
 static void on_beat(struct session *s, const Skein__Beat *beat, int64_t period)
 {
@@ -249,7 +251,8 @@ static void on_statuses(struct session *s, const Skein__StatusReports *reports)
 	struct error err = ERROR_INIT;
 
 	if (reports->n_reports > STATUS_REPORTS_MAX) {
-		error_set(&err, ERR_EXHAUSTED, "session: %zu status reports in one message: at most %d",
+		error_set(&err, ERR_EXHAUSTED,
+			  "session: %zu status reports in one message: at most %d",
 			  reports->n_reports, STATUS_REPORTS_MAX);
 		session_end(s, &err);
 		return;
@@ -306,7 +309,8 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 	if (s->ended)
 		return;
 	if (!s->registered) {
-		session_fail(s, ERR_INVALID, "session: nothing may be sent before the registration is answered");
+		session_fail(s, ERR_INVALID,
+			     "session: nothing may be sent before the registration is answered");
 		return;
 	}
 	period = dispatcher_period(s->d);
@@ -352,7 +356,8 @@ static void on_done(struct rpc_call *call, void *data)
 	if (was_current && s->registered) {
 		liveness_broken(s->d->liveness, s->node_id, clock_mono_ns());
 		if (!s->ended)
-			log_info("session_lost", kv_str("node", s->node_id), kv_str("session", s->id));
+			log_info("session_lost", kv_str("node", s->node_id),
+				 kv_str("session", s->id));
 	}
 	dispatcher_judge_soon(s->d);
 	pb_free(s->reg);
@@ -373,5 +378,6 @@ static const struct rpc_method methods[] = {
 
 void session_serve(struct dispatcher *d, struct rpc_server *server)
 {
-	rpc_server_add_service(server, &skein__dispatcher__descriptor, methods, ARRAY_SIZE(methods), d);
+	rpc_server_add_service(server, &skein__dispatcher__descriptor, methods, ARRAY_SIZE(methods),
+			       d);
 }

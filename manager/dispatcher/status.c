@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* States that an agent may set: ACCEPTED and later; REMOVE is only ever wanted, ORPHANED is ours. */
+/* States that an agent may set: ACCEPTED and later; REMOVE is only ever wanted, ORPHANED is ours.
+ */
 static bool agents_state(int state)
 {
 	switch (state) {
@@ -70,7 +71,8 @@ static pb_task_status *cleaned(const pb_task_status *status, int64_t now)
 }
 
 void status_stage(struct txn *t, const struct view *v, const char *node_id,
-		  const Skein__StatusReports *reports, int64_t now, uint64_t counts[static STATUS_VERDICTS])
+		  const Skein__StatusReports *reports, int64_t now,
+		  uint64_t counts[static STATUS_VERDICTS])
 {
 	for (size_t i = 0; i < reports->n_reports; i++) {
 		const Skein__TaskStatusReport *report = reports->reports[i];

@@ -7,7 +7,8 @@
 void text_clip(char *s, size_t max);
 
 /*
- * A deep copy of a message from outside. When its strings are not all valid UTF-8 without control characters,
- * whatever is not printable ASCII becomes '?': what a container printed is no reason to end a node's session.
+ * A deep copy of a message from outside. When its strings are not all valid UTF-8 without control
+ * characters, whatever is not printable ASCII becomes '?': what a container printed is no reason to
+ * end a node's session.
  */
 void *text_clean_dup(const ProtobufCMessage *msg);

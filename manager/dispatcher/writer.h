@@ -1,9 +1,10 @@
 /*
  * writer - one transaction in flight: what comes meanwhile is the next one.
  *
- * kick() says that there is something to write. At the end of the turn of the loop `stage` fills a transaction;
- * after the commit `done` is told. The first change goes out at once, a flood becomes few large transactions.
- * Conflicts and an etcd that is away are tried again, with a back-off; `stage` then sees the new view.
+ * kick() says that there is something to write. At the end of the turn of the loop `stage` fills a
+ * transaction; after the commit `done` is told. The first change goes out at once, a flood becomes
+ * few large transactions. Conflicts and an etcd that is away are tried again, with a back-off;
+ * `stage` then sees the new view.
  */
 #pragma once
 #include "common/error.h"
@@ -20,13 +21,15 @@ struct writer {
 	struct store *store;
 	unsigned flags; /* of store_commit */
 	void (*stage)(void *data, struct txn *t);
-	/* err NULL: what was staged last is committed. Else it is staged again later, unless it is not wanted any more. */
+	/* err NULL: what was staged last is committed. Else it is staged again later, unless it is
+	 * not wanted any more. */
 	void (*done)(void *data, const struct error *err);
 	void *data;
 
 	bool dirty, in_flight;
 	unsigned failures;     /* in a row */
-	int64_t failing_since; /* CLOCK_MONOTONIC; 0 = the last commit succeeded. Conflicts are no failure */
+	int64_t failing_since; /* CLOCK_MONOTONIC; 0 = the last commit succeeded. Conflicts are no
+				  failure */
 	uv_idle_t turn;
 	uv_timer_t retry;
 	struct closer *closer; /* the owner's: held while a commit is on its way */

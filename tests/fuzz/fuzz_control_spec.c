@@ -1,7 +1,7 @@
 // links: manager_serve
 /*
- * A service spec as it comes over the wire: whatever the bytes are, it is refused with a message or is a spec
- * that stays valid when it is stored and read again.
+ * A service spec as it comes over the wire: whatever the bytes are, it is refused with a message or
+ * is a spec that stays valid when it is stored and read again.
  */
 #include "common/error.h"
 #include "manager/control/validate.h"

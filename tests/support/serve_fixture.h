@@ -1,6 +1,6 @@
 /*
- * serve_fixture - one manager's services (control, dispatcher) over real TLS and a real etcd, with agents that the
- * test plays. All on one loop; wait_for() runs it until a condition holds.
+ * serve_fixture - one manager's services (control, dispatcher) over real TLS and a real etcd, with
+ * agents that the test plays. All on one loop; wait_for() runs it until a condition holds.
  */
 #pragma once
 #include "common/clock.h"
@@ -49,13 +49,13 @@ static inline void serve_on_guard(uv_timer_t *timer)
 	fail_msg("nothing happened for %d ms", SERVE_WAIT_MS);
 }
 
-#define wait_for(s, condition)                                                                         \
-	do {                                                                                           \
-		uv_update_time(&(s)->loop);                                                            \
-		uv_timer_start(&(s)->guard, serve_on_guard, SERVE_WAIT_MS, 0);                         \
-		while (!(condition))                                                                   \
-			uv_run(&(s)->loop, UV_RUN_ONCE);                                               \
-		uv_timer_stop(&(s)->guard);                                                            \
+#define wait_for(s, condition)                                                                     \
+	do {                                                                                       \
+		uv_update_time(&(s)->loop);                                                        \
+		uv_timer_start(&(s)->guard, serve_on_guard, SERVE_WAIT_MS, 0);                     \
+		while (!(condition))                                                               \
+			uv_run(&(s)->loop, UV_RUN_ONCE);                                           \
+		uv_timer_stop(&(s)->guard);                                                        \
 	} while (0)
 
 static inline void serve_on_flag(void *data)
@@ -93,11 +93,13 @@ static inline void pass_ms(struct serve *s, uint64_t ms)
 
 static inline int op_constraint(void *data, const char *expr, struct error *err)
 {
-	return strstr(expr, "==") ? 0 : error_set(err, ERR_INVALID, "constraint \"%s\": expected ==", expr);
+	return strstr(expr, "==")
+		       ? 0
+		       : error_set(err, ERR_INVALID, "constraint \"%s\": expected ==", expr);
 }
 
-static inline Skein__ExplainServiceResponse *op_explain(void *data, struct view *v, const pb_service *service,
-							int64_t now)
+static inline Skein__ExplainServiceResponse *op_explain(void *data, struct view *v,
+							const pb_service *service, int64_t now)
 {
 	Skein__ExplainServiceResponse *r = pb_new(&skein__explain_service_response__descriptor);
 
@@ -112,8 +114,8 @@ static inline uint64_t op_global_wanted(void *data, struct view *v, const pb_ser
 }
 
 /* The object is what is tested here, not the secret. */
-static inline int op_token_standing(void *data, struct txn *t, struct view *v, int role, bool rotate, int64_t now,
-				    char **ret_text, struct error *err)
+static inline int op_token_standing(void *data, struct txn *t, struct view *v, int role,
+				    bool rotate, int64_t now, char **ret_text, struct error *err)
 {
 	const pb_token *has = view_token(v, pb_role_name(role));
 
@@ -132,8 +134,9 @@ static inline int op_token_standing(void *data, struct txn *t, struct view *v, i
 	return 0;
 }
 
-static inline int op_token_create(void *data, struct txn *t, struct view *v, const Skein__CreateTokenRequest *request,
-				  int64_t now, char **ret_id, char **ret_text, struct error *err)
+static inline int op_token_create(void *data, struct txn *t, struct view *v,
+				  const Skein__CreateTokenRequest *request, int64_t now,
+				  char **ret_id, char **ret_text, struct error *err)
 {
 	pb_token *token = pb_new(&skein__join_token__descriptor);
 
@@ -145,7 +148,8 @@ static inline int op_token_create(void *data, struct txn *t, struct view *v, con
 	return 0;
 }
 
-static inline int op_token_revoke(void *data, struct txn *t, struct view *v, const char *id, struct error *err)
+static inline int op_token_revoke(void *data, struct txn *t, struct view *v, const char *id,
+				  struct error *err)
 {
 	txn_del(t, KIND_TOKEN, id);
 	return 0;
@@ -196,7 +200,8 @@ static inline void run_removed(struct later *l)
 	l->done(l->data, l->s->remove_error ? &err : NULL);
 }
 
-static inline void op_remove_member(void *data, const char *node_id, control_done_cb cb, void *cb_data)
+static inline void op_remove_member(void *data, const char *node_id, control_done_cb cb,
+				    void *cb_data)
 {
 	struct serve *s = data;
 
@@ -308,10 +313,12 @@ static inline struct rpc_creds *creds_of(struct serve *s, const char *node_id, c
 /* role NULL: without a certificate. node_id NULL: through the unix socket. */
 static inline struct rpc_channel *channel_as(struct serve *s, const char *node_id, const char *role)
 {
-	struct rpc_creds *creds = !node_id ? NULL :
-				  role	   ? creds_of(s, node_id, role) : rpc_creds_new(s->pki.root_pem, NULL, NULL);
+	struct rpc_creds *creds = !node_id ? NULL
+				  : role   ? creds_of(s, node_id, role)
+					   : rpc_creds_new(s->pki.root_pem, NULL, NULL);
 	struct rpc_channel *channel = rpc_channel_new(
-		s->rpc, &(struct rpc_channel_options){.target = node_id ? s->target : s->socket, .creds = creds});
+		s->rpc, &(struct rpc_channel_options){.target = node_id ? s->target : s->socket,
+						      .creds = creds});
 
 	if (creds)
 		rpc_creds_unref(creds);
@@ -334,8 +341,8 @@ static inline void on_answer(void *data, const ProtobufCMessage *reply, const st
 }
 
 /* Call and wait; the answer's message is the caller's, NULL with a->err. */
-static inline void *ask_on(struct serve *s, struct rpc_channel *channel, const char *method, const void *request,
-			   struct error *ret_err)
+static inline void *ask_on(struct serve *s, struct rpc_channel *channel, const char *method,
+			   const void *request, struct error *ret_err)
 {
 	struct answer a = {0};
 
@@ -346,7 +353,8 @@ static inline void *ask_on(struct serve *s, struct rpc_channel *channel, const c
 	return a.msg;
 }
 
-static inline void *ask(struct serve *s, const char *method, const void *request, struct error *ret_err)
+static inline void *ask(struct serve *s, const char *method, const void *request,
+			struct error *ret_err)
 {
 	struct rpc_channel *channel = channel_as(s, NULL, NULL);
 	void *msg = ask_on(s, channel, method, request, ret_err);
@@ -393,7 +401,8 @@ static inline void agent_on_message(struct rpc_call *call, const ProtobufCMessag
 		break;
 	case SKEIN__DISPATCHER_MESSAGE__BODY_ASSIGNMENTS:
 		a->sets++;
-		if (msg->assignments->applies_to != a->sequence || msg->assignments->complete != (a->sequence == 0))
+		if (msg->assignments->applies_to != a->sequence ||
+		    msg->assignments->complete != (a->sequence == 0))
 			a->broken_sequence = true;
 		a->sequence = msg->assignments->results_in;
 		a->updates += msg->assignments->n_update;
@@ -486,13 +495,15 @@ static inline void agent_register(struct agent *a, const pb_node_description *de
 /* Open a stream, without registering. */
 static inline struct agent *agent_open(struct serve *s, const char *id, const char *role)
 {
-	static const struct rpc_handlers handlers = {.on_message = agent_on_message, .on_done = agent_on_done};
+	static const struct rpc_handlers handlers = {.on_message = agent_on_message,
+						     .on_done = agent_on_done};
 	struct agent *a = xnew(struct agent);
 
 	a->s = s;
 	snprintf(a->id, sizeof(a->id), "%s", id);
 	a->channel = channel_as(s, id, role);
-	a->call = rpc_stream(a->channel, &skein__dispatcher__descriptor, "Session", 0, &handlers, a);
+	a->call =
+		rpc_stream(a->channel, &skein__dispatcher__descriptor, "Session", 0, &handlers, a);
 	uv_timer_init(&s->loop, &a->beat);
 	a->beat.data = a;
 	a->beating = true;
@@ -534,8 +545,8 @@ static inline void agent_stop(struct agent *a)
 static inline void serve_open_store(struct serve *s)
 {
 	static unsigned n;
-	struct etcd_options options = {.endpoints = (const char *const[]){serve_etcd.endpoint, NULL},
-				       .timeout_ms = 1000};
+	struct etcd_options options = {
+		.endpoints = (const char *const[]){serve_etcd.endpoint, NULL}, .timeout_ms = 1000};
 	char prefix[32];
 
 	snprintf(prefix, sizeof(prefix), "/t%u", n++);
@@ -549,17 +560,29 @@ static inline void serve_open_store(struct serve *s)
 
 static inline void serve_open_services(struct serve *s)
 {
-	static const struct control_ops functions = {
-		.constraint_check = op_constraint, .explain = op_explain, .global_wanted = op_global_wanted,
-		.token_standing = op_token_standing, .token_create = op_token_create,
-		.token_revoke = op_token_revoke, .remove_member = op_remove_member, .leader_id = op_leader,
-		.etcd_info = op_etcd_info, .resolve_image = op_resolve};
+	static const struct control_ops functions = {.constraint_check = op_constraint,
+						     .explain = op_explain,
+						     .global_wanted = op_global_wanted,
+						     .token_standing = op_token_standing,
+						     .token_create = op_token_create,
+						     .token_revoke = op_token_revoke,
+						     .remove_member = op_remove_member,
+						     .leader_id = op_leader,
+						     .etcd_info = op_etcd_info,
+						     .resolve_image = op_resolve};
 	struct control_ops ops = functions;
-	struct dispatcher_options d = {.loop = &s->loop, .store = s->store, .node_id = "m1",
-				       .beat_min_ns = 100 * NS_PER_MS, .silence_min_ns = 600 * NS_PER_MS,
+	struct dispatcher_options d = {.loop = &s->loop,
+				       .store = s->store,
+				       .node_id = "m1",
+				       .beat_min_ns = 100 * NS_PER_MS,
+				       .silence_min_ns = 600 * NS_PER_MS,
 				       .grace_ns = 1500 * NS_PER_MS};
-	struct control_options c = {.loop = &s->loop, .store = s->store, .rpc = s->rpc, .creds = s->creds,
-				    .node_id = "m1", .ops = &ops};
+	struct control_options c = {.loop = &s->loop,
+				    .store = s->store,
+				    .rpc = s->rpc,
+				    .creds = s->creds,
+				    .node_id = "m1",
+				    .ops = &ops};
 	struct error err = ERROR_INIT;
 
 	ops.data = s;
@@ -605,11 +628,11 @@ static inline int serve_setup(void **state)
 	return 0;
 }
 
-#define serve_close_one(s, call)                                                                       \
-	do {                                                                                           \
-		(s)->flag = false;                                                                     \
-		call;                                                                                  \
-		wait_for(s, (s)->flag);                                                                \
+#define serve_close_one(s, call)                                                                   \
+	do {                                                                                       \
+		(s)->flag = false;                                                                 \
+		call;                                                                              \
+		wait_for(s, (s)->flag);                                                            \
 	} while (0)
 
 static inline int serve_teardown(void **state)

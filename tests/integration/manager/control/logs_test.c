@@ -14,7 +14,7 @@ struct peer {
 	int port;
 	const int64_t *times; /* of lines, ends with 0 */
 	bool follow_open;     /* keep the stream open behind the lines */
-	size_t flood;         /* lines of 1 KiB instead, as many as the call takes */
+	size_t flood;	      /* lines of 1 KiB instead, as many as the call takes */
 	unsigned calls;
 	int64_t since, tail;
 	size_t sent;
@@ -83,8 +83,8 @@ static void peer_done(struct rpc_call *call, void *data)
 }
 
 static const struct rpc_method peer_methods[] = {
-	{"TaskLogs", .allow = RPC_ROLE_MANAGER | RPC_ROLE_WORKER, .on_message = serve_logs, .on_drain = go_on_flooding,
-	 .on_done = peer_done},
+	{"TaskLogs", .allow = RPC_ROLE_MANAGER | RPC_ROLE_WORKER, .on_message = serve_logs,
+	 .on_drain = go_on_flooding, .on_done = peer_done},
 };
 
 /* A node "id" whose agent answers; its Node object says where. */
@@ -97,7 +97,8 @@ static void peer_open(struct serve *s, struct peer *p, const char *id)
 	p->s = s;
 	p->server = rpc_server_new(s->rpc, creds);
 	rpc_creds_unref(creds);
-	rpc_server_add_service(p->server, &skein__peer__descriptor, peer_methods, ARRAY_SIZE(peer_methods), p);
+	rpc_server_add_service(p->server, &skein__peer__descriptor, peer_methods,
+			       ARRAY_SIZE(peer_methods), p);
 	if (rpc_server_listen(p->server, "127.0.0.1:0", 0, &p->port, &err) < 0)
 		fail_msg("%s", err.msg);
 	rpc_server_start(p->server);
@@ -156,13 +157,13 @@ static void reader_on_message(struct rpc_call *call, const ProtobufCMessage *raw
 	size_t len = strlen(r->lines);
 
 	if (!str_empty(msg->warning))
-		snprintf(r->warnings + strlen(r->warnings), sizeof(r->warnings) - strlen(r->warnings), "%s;",
-			 msg->warning);
+		snprintf(r->warnings + strlen(r->warnings),
+			 sizeof(r->warnings) - strlen(r->warnings), "%s;", msg->warning);
 	for (size_t i = 0; i < msg->n_lines; i++) {
 		r->n++;
 		if (len < sizeof(r->lines) - 64)
-			len += (size_t)snprintf(r->lines + len, sizeof(r->lines) - len, "%s@%" PRId64 " ",
-						msg->task_id, msg->lines[i]->at);
+			len += (size_t)snprintf(r->lines + len, sizeof(r->lines) - len,
+						"%s@%" PRId64 " ", msg->task_id, msg->lines[i]->at);
 	}
 }
 
@@ -177,7 +178,8 @@ static void reader_on_done(struct rpc_call *call, const struct error *err, void 
 
 static void read_logs(struct serve *s, struct reader *r, const char *ref, bool follow)
 {
-	static const struct rpc_handlers handlers = {.on_message = reader_on_message, .on_done = reader_on_done};
+	static const struct rpc_handlers handlers = {.on_message = reader_on_message,
+						     .on_done = reader_on_done};
 	Skein__LogsRequest request = SKEIN__LOGS_REQUEST__INIT;
 
 	*r = (struct reader){.channel = channel_as(s, NULL, NULL)};
@@ -318,7 +320,8 @@ static void following_a_task_ends_with_it(void **state)
 	peer_close(&a);
 }
 
-/* 64 MiB of log and a client that does not read: the agent is slowed down, nothing piles up here. */
+/* 64 MiB of log and a client that does not read: the agent is slowed down, nothing piles up here.
+ */
 static void the_client_sets_the_pace(void **state)
 {
 	struct serve *s = *state;

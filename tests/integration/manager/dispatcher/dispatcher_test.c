@@ -159,7 +159,8 @@ static void silence_is_down_and_return_is_ready(void **state)
 	since = clock_mono_ns();
 	wait_for(s, node_state(s, "n1") == NODE_DOWN);
 	assert_in_range(clock_mono_ns() - since, 500 * NS_PER_MS, 1400 * NS_PER_MS);
-	assert_non_null(strstr(view_node(store_view(s->store), "n1")->status->message, "no sign of life"));
+	assert_non_null(
+		strstr(view_node(store_view(s->store), "n1")->status->message, "no sign of life"));
 	wait_for(s, a->done);
 	assert_int_equal(a->err.code, ERR_UNAVAILABLE);
 	agent_stop(a);
@@ -186,7 +187,8 @@ static void a_broken_stream_has_a_grace(void **state)
 	agent_stop(a);
 	wait_for(s, node_state(s, "n1") == NODE_DOWN);
 	assert_in_range(clock_mono_ns() - since, 1400 * NS_PER_MS, 2400 * NS_PER_MS);
-	assert_non_null(strstr(view_node(store_view(s->store), "n1")->status->message, "session lost"));
+	assert_non_null(
+		strstr(view_node(store_view(s->store), "n1")->status->message, "session lost"));
 }
 
 static void put_elsewhere(struct serve *s, const char *id, const char *manager_id)
@@ -210,7 +212,8 @@ static void nodes_of_a_lost_manager_are_the_leaders(void **state)
 	assert_int_equal(node_state(s, "n2"), NODE_READY);
 	dispatcher_manager_alive(s->dispatcher, "m2", false);
 	wait_for(s, node_state(s, "n2") == NODE_DOWN);
-	assert_non_null(strstr(view_node(store_view(s->store), "n2")->status->message, "manager m2 is gone"));
+	assert_non_null(strstr(view_node(store_view(s->store), "n2")->status->message,
+			       "manager m2 is gone"));
 }
 
 static void moving_to_another_manager_ends_the_session_here(void **state)
@@ -298,8 +301,9 @@ static void hostile_messages_end_the_session(void **state)
 	for (int i = 0; i <= 1000; i++) {
 		pb_image_info *image = pb_new(&skein__image_info__descriptor);
 
-		pb_set_str(&image->digest,
-			   "sha256:0000000000000000000000000000000000000000000000000000000000000001");
+		pb_set_str(
+			&image->digest,
+			"sha256:0000000000000000000000000000000000000000000000000000000000000001");
 		pb_msgs_add(&many->n_images, &many->images, image);
 	}
 	a = agent_open(s, "n1", "worker");
@@ -388,7 +392,8 @@ static void tasks_of_removed_nodes_become_orphans(void **state)
 	assert_int_equal(task_state(s, "t1"), TASK_ASSIGNED);
 	del(s, KIND_NODE, "n1");
 	wait_for(s, task_state(s, "t1") == TASK_ORPHANED);
-	assert_string_equal(view_task(store_view(s->store), "t1")->status->err, "its node was removed");
+	assert_string_equal(view_task(store_view(s->store), "t1")->status->err,
+			    "its node was removed");
 }
 
 /* etcd away: agents are sent elsewhere; back: nobody is called down for the time in between. */

@@ -21,7 +21,8 @@ static void make_manager(struct view *v, const char *id)
 
 static struct view *sample(void)
 {
-	struct view *v = view_of(node("m1"), node("m2"), node("w1"), node("d1", .state = NODE_DOWN));
+	struct view *v =
+		view_of(node("m1"), node("m2"), node("w1"), node("d1", .state = NODE_DOWN));
 
 	make_manager(v, "m1");
 	make_manager(v, "m2");
@@ -98,7 +99,8 @@ static void removal(void **state)
 	assert_int_equal(node_rules_remove(view_node(v, "d1"), false, &err), 0);
 	assert_int_equal(node_rules_remove(view_node(v, "w1"), true, &err), 0);
 	assert_int_equal(node_rules_remove(view_node(v, "w1"), false, &err), -1);
-	assert_string_equal(err.msg, "node w1 is not down (READY): stop its agent, or remove it by force");
+	assert_string_equal(err.msg,
+			    "node w1 is not down (READY): stop its agent, or remove it by force");
 	assert_int_equal(node_rules_remove(view_node(v, "m1"), true, &err), -1);
 	assert_string_equal(err.msg, "node m1 is a manager: demote it before it is removed");
 	/* Lost and demoted: its certificate still says manager, and always will. */

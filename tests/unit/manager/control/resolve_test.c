@@ -16,8 +16,9 @@
 static struct view *sample(void)
 {
 	struct view *v = view_of(node("aa1", .hostname = "alpha"), node("aa2", .hostname = "beta"),
-				 node("bb1", .hostname = "beta"), service("web"), service("abc1"), service("abc2"),
-				 task("t1", .slot = 1, .created_at = NOW), task("t2", .slot = 1, .created_at = NOW + SEC),
+				 node("bb1", .hostname = "beta"), service("web"), service("abc1"),
+				 service("abc2"), task("t1", .slot = 1, .created_at = NOW),
+				 task("t2", .slot = 1, .created_at = NOW + SEC),
 				 task("u1", .slot = 2, .node = "aa1"));
 	pb_node *n = pb_dup(view_node(v, "bb1"));
 
@@ -87,7 +88,8 @@ static bool match_first(const struct view *v, const void *obj, const char *value
 
 static void filters(void **state)
 {
-	static const struct filter_key keys[] = {{"name", match_name, NULL}, {"first", match_first, "a|b"}, {0}};
+	static const struct filter_key keys[] = {
+		{"name", match_name, NULL}, {"first", match_first, "a|b"}, {0}};
 	pb_kv a = SKEIN__KEY_VALUE__INIT, b = SKEIN__KEY_VALUE__INIT;
 	pb_kv *list[] = {&a, &b};
 	struct error err = ERROR_INIT;
@@ -126,8 +128,8 @@ static void label_filters(void **state)
 	assert_false(filters_label(list, 1, "rac"));
 }
 
-static void add_image(struct view *v, const char *node_id, const char *digest, const char *name, bool loaded,
-		      int64_t created_at)
+static void add_image(struct view *v, const char *node_id, const char *digest, const char *name,
+		      bool loaded, int64_t created_at)
 {
 	pb_node *n = pb_dup(view_node(v, node_id));
 	pb_image_info *image = pb_new(&skein__image_info__descriptor);
@@ -147,9 +149,12 @@ static void known_images(void **state)
 	add_image(v, "aa1", "sha256:1", "docker.io/library/web:latest", true, 10);
 	add_image(v, "aa2", "sha256:2", "docker.io/library/web:latest", true, 20);
 	add_image(v, "bb1", "sha256:3", "docker.io/library/web:latest", false, 30);
-	assert_string_equal(image_known_digest(v, "docker.io/library/web:latest", true), "sha256:2");
-	assert_string_equal(image_known_digest(v, "docker.io/library/web:latest", false), "sha256:3");
-	assert_string_equal(image_known_digest(v, "docker.io/library/other@sha256:1", true), "sha256:1");
+	assert_string_equal(image_known_digest(v, "docker.io/library/web:latest", true),
+			    "sha256:2");
+	assert_string_equal(image_known_digest(v, "docker.io/library/web:latest", false),
+			    "sha256:3");
+	assert_string_equal(image_known_digest(v, "docker.io/library/other@sha256:1", true),
+			    "sha256:1");
 	assert_null(image_known_digest(v, "docker.io/library/other@sha256:3", true));
 	assert_null(image_known_digest(v, "docker.io/library/web:2", false));
 	view_free(v);
@@ -167,9 +172,11 @@ static void credentials_are_not_shown(void **state)
 	pb_set_str(&s->spec->task->container->registry_auth, "geheim");
 	s->previous_spec = pb_dup(s->spec);
 	assert_string_equal(redact_task(&redact, t)->spec->container->registry_auth, "");
-	assert_string_equal(redact_task(&redact, t)->spec->container->image, t->spec->container->image);
+	assert_string_equal(redact_task(&redact, t)->spec->container->image,
+			    t->spec->container->image);
 	assert_string_equal(redact_service(&redact, s)->spec->task->container->registry_auth, "");
-	assert_string_equal(redact_service(&redact, s)->previous_spec->task->container->registry_auth, "");
+	assert_string_equal(
+		redact_service(&redact, s)->previous_spec->task->container->registry_auth, "");
 	assert_string_equal(t->spec->container->registry_auth, "geheim");
 	assert_string_equal(s->spec->task->container->registry_auth, "geheim");
 	token.secret = "geheim";
@@ -184,15 +191,18 @@ static void credentials_are_not_shown(void **state)
 static void dirty_text_names_its_field(void **state)
 {
 	struct view *v = sample();
-	_cleanup_pb_ Skein__CreateServiceRequest *request = pb_new(&skein__create_service_request__descriptor);
+	_cleanup_pb_ Skein__CreateServiceRequest *request =
+		pb_new(&skein__create_service_request__descriptor);
 	_cleanup_pb_ void *copy = NULL;
 	struct error err = ERROR_INIT;
 
 	request->spec = pb_dup(view_service(v, "web")->spec);
 	copy = text_checked_dup(&request->base, &err);
 	assert_true(pb_equal(copy, request));
-	pb_strs_add(&request->spec->task->container->n_env, &request->spec->task->container->env, "A=b");
-	pb_strs_add(&request->spec->task->container->n_env, &request->spec->task->container->env, "A=\x1b[0m");
+	pb_strs_add(&request->spec->task->container->n_env, &request->spec->task->container->env,
+		    "A=b");
+	pb_strs_add(&request->spec->task->container->n_env, &request->spec->task->container->env,
+		    "A=\x1b[0m");
 	assert_null(text_checked_dup(&request->base, &err));
 	assert_non_null(strstr(err.msg, "spec.task.container.env[1]: must be UTF-8"));
 	view_free(v);

@@ -14,7 +14,8 @@ static int constraint_check(void *data, const char *expr, struct error *err)
 {
 	if (strstr(expr, "=="))
 		return 0;
-	return error_set(err, ERR_INVALID, "constraint \"%s\": expected one operator from ==, !=", expr);
+	return error_set(err, ERR_INVALID,
+			 "constraint \"%s\": expected one operator from ==, !=", expr);
 }
 
 static const struct validate_ops ops = {NULL, constraint_check};
@@ -61,7 +62,8 @@ static void normalised_form(void **state)
 	assert_string_equal(spec->task->network, "none");
 	assert_int_equal(spec->replicated->replicas, 1);
 	assert_int_equal(spec->task->restart->delay, 5 * SEC);
-	pb_strs_add(&spec->task->container->n_cap_add, &spec->task->container->cap_add, "net_admin");
+	pb_strs_add(&spec->task->container->n_cap_add, &spec->task->container->cap_add,
+		    "net_admin");
 	pb_strs_add(&spec->task->container->n_cap_drop, &spec->task->container->cap_drop, "all");
 	validate_normalise_service(spec);
 	assert_string_equal(spec->task->container->cap_add[0], "CAP_NET_ADMIN");
@@ -72,8 +74,17 @@ static void normalised_form(void **state)
 static void names(void **state)
 {
 	static const char *const good[] = {"a", "web", "web-1", "a__b", "A9", "x--y"};
-	static const char *const bad[] = {"", "-a", "a-", "_a", "a.b", "a b", "w\xc3\xa9" "b", "a/b",
-					  "a123456789012345678901234567890123456789012345678901234567890123"};
+	static const char *const bad[] = {
+		"",
+		"-a",
+		"a-",
+		"_a",
+		"a.b",
+		"a b",
+		"w\xc3\xa9"
+		"b",
+		"a/b",
+		"a123456789012345678901234567890123456789012345678901234567890123"};
 	_cleanup_pb_ pb_service_spec *spec = good_spec();
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -106,7 +117,8 @@ static void modes_and_counts(void **state)
 static void resources(void **state)
 {
 	_cleanup_pb_ pb_service_spec *spec = good_spec();
-	pb_resources *limits = spec->task->resources->limits, *reserved = spec->task->resources->reservations;
+	pb_resources *limits = spec->task->resources->limits,
+		     *reserved = spec->task->resources->reservations;
 
 	limits->cpu_nano = 1000000;
 	limits->mem_bytes = 4 * MIB;
@@ -197,10 +209,16 @@ static void container_strings(void **state)
 		const char *name, *good[5], *bad[6];
 	} cases[] = {
 		{&c->image, "image", {"docker.io/library/a:1"}, {"a/B", "a b", ":x"}},
-		{&c->hostname, "hostname", {"a", "web-1.example", "{{.Node.Hostname}}"}, {"-a", "a..b", "a_b", "a-"}},
+		{&c->hostname,
+		 "hostname",
+		 {"a", "web-1.example", "{{.Node.Hostname}}"},
+		 {"-a", "a..b", "a_b", "a-"}},
 		{&c->user, "user", {"root", "1000:1000", "a:b"}, {":b", "a:", "a:b:c", "a b"}},
 		{&c->dir, "dir", {"/", "/srv/www"}, {"srv", "./a"}},
-		{&c->stop_signal, "stop_signal", {"SIGTERM", "INT", "15", "SIGRTMIN+3"}, {"SIGFOO", "0", "65", "SIGRTMIN+31"}},
+		{&c->stop_signal,
+		 "stop_signal",
+		 {"SIGTERM", "INT", "15", "SIGRTMIN+3"},
+		 {"SIGFOO", "0", "65", "SIGRTMIN+31"}},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

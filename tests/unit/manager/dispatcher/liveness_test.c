@@ -56,10 +56,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Run the clock in steps of 10 ms until a node is judged or the time is over; `beating` beat all the while.
- * Returns the time it took, -1 when nobody was judged. */
-static int64_t run_until_verdict(struct world *w, int64_t for_ns, const char *const *beating, size_t n_beating,
-				 struct liveness_verdict *ret)
+/* Run the clock in steps of 10 ms until a node is judged or the time is over; `beating` beat all
+ * the while. Returns the time it took, -1 when nobody was judged. */
+static int64_t run_until_verdict(struct world *w, int64_t for_ns, const char *const *beating,
+				 size_t n_beating, struct liveness_verdict *ret)
 {
 	int64_t start = w->now, last_beat = w->now;
 
@@ -268,7 +268,8 @@ static void restart_has_the_long_grace(void **state)
 
 	liveness_forget(w->l, "n1");
 	liveness_restart(w->l, w->now);
-	assert_in_range(run_until_verdict(w, 30 * SEC, beating, 1, &verdict), 12000 * MS, 12100 * MS);
+	assert_in_range(run_until_verdict(w, 30 * SEC, beating, 1, &verdict), 12000 * MS,
+			12100 * MS);
 	assert_string_equal(verdict.node_id, "n1");
 }
 

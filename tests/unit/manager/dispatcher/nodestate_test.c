@@ -65,7 +65,8 @@ static void describing_keeps_what_is_not_said(void **state)
 	pb_kv_set(&d->n_features, &d->features, "runtime", "runc");
 	assert_true(nodestate_describe(n, d));
 	assert_string_equal(n->description->hostname, "alpha");
-	assert_string_equal(pb_kv_get(n->description->features, n->description->n_features, "runtime"), "runc");
+	assert_string_equal(
+		pb_kv_get(n->description->features, n->description->n_features, "runtime"), "runc");
 	assert_false(nodestate_describe(n, d));
 }
 

@@ -12,9 +12,11 @@
 
 static struct view *cluster_of(void)
 {
-	return view_of(node("up"), node("down", .state = NODE_DOWN, .since = NOW - 3600 * SEC), service("web"),
-		       task("t1", .node = "up"), task("t2", .node = "down"), task("t3", .node = "removed"),
-		       task("t4", .node = "removed", .state = TASK_COMPLETE), task("t5", .state = TASK_PENDING));
+	return view_of(node("up"), node("down", .state = NODE_DOWN, .since = NOW - 3600 * SEC),
+		       service("web"), task("t1", .node = "up"), task("t2", .node = "down"),
+		       task("t3", .node = "removed"),
+		       task("t4", .node = "removed", .state = TASK_COMPLETE),
+		       task("t5", .state = TASK_PENDING));
 }
 
 static void removed_nodes_orphan_at_once(void **state)

@@ -36,7 +36,8 @@ static void verdicts(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct view *v = view_of(node("n1"), service("web"), task("t1", .node = "n1", .state = cases[i].has));
+		struct view *v = view_of(node("n1"), service("web"),
+					 task("t1", .node = "n1", .state = cases[i].has));
 		Skein__TaskStatusReport report = SKEIN__TASK_STATUS_REPORT__INIT;
 		pb_task_status status = SKEIN__TASK_STATUS__INIT;
 
@@ -44,14 +45,16 @@ static void verdicts(void **state)
 		report.status = &status;
 		status.state = (Skein__TaskState)cases[i].reported;
 		if (status_judge(v, cases[i].node, &report) != cases[i].verdict)
-			fail_msg("case %zu: verdict %d", i, status_judge(v, cases[i].node, &report));
+			fail_msg("case %zu: verdict %d", i,
+				 status_judge(v, cases[i].node, &report));
 		report.status = NULL;
 		assert_int_equal(status_judge(v, cases[i].node, &report), STATUS_INVALID);
 		view_free(v);
 	}
 }
 
-static Skein__StatusReports *reports_of(size_t n, const char *id, const int *states, const char *message)
+static Skein__StatusReports *reports_of(size_t n, const char *id, const int *states,
+					const char *message)
 {
 	Skein__StatusReports *reports = pb_new(&skein__status_reports__descriptor);
 
@@ -70,7 +73,8 @@ static Skein__StatusReports *reports_of(size_t n, const char *id, const int *sta
 /* A later report in the same batch sees the earlier one; an older state does not come back. */
 static void a_batch_is_monotonic(void **state)
 {
-	struct view *v = view_of(node("n1"), service("web"), task("t1", .node = "n1", .state = TASK_ASSIGNED));
+	struct view *v = view_of(node("n1"), service("web"),
+				 task("t1", .node = "n1", .state = TASK_ASSIGNED));
 	const int states[] = {TASK_PREPARING, TASK_RUNNING, TASK_STARTING};
 	_cleanup_pb_ Skein__StatusReports *reports = reports_of(3, "t1", states, "x");
 	uint64_t counts[STATUS_VERDICTS] = {0};
@@ -93,7 +97,8 @@ static void a_batch_is_monotonic(void **state)
 
 static void texts_are_cut(void **state)
 {
-	struct view *v = view_of(node("n1"), service("web"), task("t1", .node = "n1", .state = TASK_ASSIGNED));
+	struct view *v = view_of(node("n1"), service("web"),
+				 task("t1", .node = "n1", .state = TASK_ASSIGNED));
 	const int states[] = {TASK_RUNNING};
 	_cleanup_free_ char *longest = xcalloc(1, 3 * STATUS_TEXT_MAX + 1);
 	_cleanup_pb_ Skein__StatusReports *reports = NULL;
@@ -115,8 +120,10 @@ static void dirty_text_is_cleaned_not_refused(void **state)
 {
 	const int states[] = {TASK_FAILED};
 	_cleanup_pb_ Skein__StatusReports *reports = reports_of(1, "t1", states, "a\x1b[31mb\xff"),
-					  *plain = reports_of(1, "t1", states, "gr\xc3\xbc\xc3\x9f dich\n");
-	_cleanup_pb_ Skein__StatusReports *clean = text_clean_dup(&reports->base), *same = text_clean_dup(&plain->base);
+					  *plain = reports_of(1, "t1", states,
+							      "gr\xc3\xbc\xc3\x9f dich\n");
+	_cleanup_pb_ Skein__StatusReports *clean = text_clean_dup(&reports->base),
+					  *same = text_clean_dup(&plain->base);
 
 	assert_string_equal(clean->reports[0]->status->message, "a?[31mb?");
 	assert_string_equal(same->reports[0]->status->message, "gr\xc3\xbc\xc3\x9f dich\n");
