@@ -28,12 +28,12 @@ struct decider {
 	uv_timer_t timer;
 	struct closer closer;
 	bool leading, in_flight;
-	uint64_t term;          /* grows with each start and stop */
+	uint64_t term; /* grows with each start and stop */
 	uint64_t flight_term;
 	int64_t flight_since, retry_at; /* monotonic */
-	unsigned streak;        /* of commits that failed */
-	struct dirty dirty;     /* not yet planned */
-	struct dirty flying;    /* planned, not yet committed */
+	unsigned streak;		/* of commits that failed */
+	struct dirty dirty;		/* not yet planned */
+	struct dirty flying;		/* planned, not yet committed */
 	struct wakes wakes;
 	struct sightings *sightings;
 	struct faults *faults;
@@ -60,7 +60,8 @@ static void arm(struct decider *d)
 		}
 		delay = MIN(MAX(next - clock_wall_ns(), 0), WAKE_MAX_NS);
 	}
-	/* With no delay it runs in the next turn of the loop: all events of this turn are in one round. */
+	/* With no delay it runs in the next turn of the loop: all events of this turn are in one
+	 * round. */
 	loop_timer_in(&d->timer, delay, on_timer);
 }
 
@@ -78,7 +79,8 @@ static void on_task(struct decider *d, const pb_task *old, const pb_task *now)
 	if (is_rising(old, now))
 		return;
 	idset_add(&d->dirty.services, now ? now->service_id : old->service_id);
-	if ((now && task_state(now) < TASK_ASSIGNED) || (old && task_on_node(old) && !(now && task_on_node(now))) ||
+	if ((now && task_state(now) < TASK_ASSIGNED) ||
+	    (old && task_on_node(old) && !(now && task_on_node(now))) ||
 	    (old && now && old->desired != now->desired))
 		d->dirty.schedule = true;
 }
@@ -87,8 +89,9 @@ static bool descriptions_alike(const pb_node_description *a, const pb_node_descr
 {
 	if (!a || !b)
 		return a == b;
-	if (!str_eq(a->hostname, b->hostname) || !str_eq(a->os, b->os) || !str_eq(a->arch, b->arch) ||
-	    !pb_equal(a->capacity, b->capacity) || a->n_engine_labels != b->n_engine_labels)
+	if (!str_eq(a->hostname, b->hostname) || !str_eq(a->os, b->os) ||
+	    !str_eq(a->arch, b->arch) || !pb_equal(a->capacity, b->capacity) ||
+	    a->n_engine_labels != b->n_engine_labels)
 		return false;
 	for (size_t i = 0; i < a->n_engine_labels; i++)
 		if (!pb_equal(a->engine_labels[i], b->engine_labels[i]))
@@ -148,7 +151,8 @@ static void settled(struct decider *d)
 	d->retry_at = 0;
 }
 
-/* A conflict is planned again at once, a second one in a row a little later; etcd being away, later still. */
+/* A conflict is planned again at once, a second one in a row a little later; etcd being away, later
+ * still. */
 static void not_committed(struct decider *d, const struct error *err)
 {
 	bool conflict = err->code == ERR_CONFLICT;

@@ -1,6 +1,7 @@
 /*
- * decider - runs rounds of deciding (round.h) while this process leads: at once when something changed, and when
- * a planned time has come. One commit is in flight at a time; what changes meanwhile is planned behind it.
+ * decider - runs rounds of deciding (round.h) while this process leads: at once when something
+ * changed, and when a planned time has come. One commit is in flight at a time; what changes
+ * meanwhile is planned behind it.
  */
 #pragma once
 #include "common/loop.h"
@@ -12,11 +13,11 @@ struct decider;
 struct store;
 
 struct decider_stats {
-	uint64_t rounds;       /* planned */
-	uint64_t commits;      /* rounds that led to a commit that succeeded */
+	uint64_t rounds;  /* planned */
+	uint64_t commits; /* rounds that led to a commit that succeeded */
 	uint64_t conflicts, failures;
-	uint64_t ops;          /* objects written or deleted */
-	int64_t plan_ns;       /* time spent planning, in total */
+	uint64_t ops;	 /* objects written or deleted */
+	int64_t plan_ns; /* time spent planning, in total */
 	int64_t plan_max_ns;
 	int64_t last_commit_ns; /* duration of the last commit */
 };

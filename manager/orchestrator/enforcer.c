@@ -25,8 +25,9 @@ static bool take(struct room *room, const pb_task *task)
 }
 
 /*
- * The constraints that count: the service's present ones, also for a task that was not replaced when only they
- * changed. A task of an older spec keeps its own: replacing it is up to the update, in the update's pace.
+ * The constraints that count: the service's present ones, also for a task that was not replaced
+ * when only they changed. A task of an older spec keeps its own: replacing it is up to the update,
+ * in the update's pace.
  */
 static const pb_placement *placement_of(struct plan *p, const pb_task *task, const pb_node *node)
 {
@@ -62,7 +63,8 @@ static void enforce(struct plan *p, const pb_node *node)
 	for (size_t i = 0; i < n; i++) {
 		if (!task_live(tasks[i]) || !task_on_node(tasks[i]))
 			continue;
-		if (!p->meets_constraints(placement_of(p, tasks[i], node), node) || !take(&room, tasks[i]))
+		if (!p->meets_constraints(placement_of(p, tasks[i], node), node) ||
+		    !take(&room, tasks[i]))
 			reject(p, tasks[i]);
 	}
 }

@@ -1,6 +1,7 @@
 /*
- * enforcer - tasks on a node that changed and no longer suits them are REJECTED; the orchestrators then
- * replace them. Only on ACTIVE nodes: pause leaves tasks alone, drain is the orchestrators' work.
+ * enforcer - tasks on a node that changed and no longer suits them are REJECTED; the orchestrators
+ * then replace them. Only on ACTIVE nodes: pause leaves tasks alone, drain is the orchestrators'
+ * work.
  */
 #pragma once
 struct plan;

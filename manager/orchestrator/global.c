@@ -79,8 +79,8 @@ static void add_slots(struct plan *p, const pb_service *service, struct slots *s
 	for (size_t i = 0; i < n; i++) {
 		const pb_node *node = nodes[i];
 
-		if (node_availability(node) != AVAILABILITY_ACTIVE || !is_eligible(p, service, node) ||
-		    find_slot(slots, loaded, node->id))
+		if (node_availability(node) != AVAILABILITY_ACTIVE ||
+		    !is_eligible(p, service, node) || find_slot(slots, loaded, node->id))
 			continue;
 		if (!restart_fill(p, service, slots_add(slots, 0, node->id)))
 			return;

@@ -1,5 +1,6 @@
 /*
- * global - one task on each node that is up, not drained and meets the constraints. The node is the slot.
+ * global - one task on each node that is up, not drained and meets the constraints. The node is the
+ * slot.
  */
 #pragma once
 #include "manager/store/plan.h"

@@ -39,7 +39,8 @@ static void reap_slot(struct plan *p, const struct slot *slot)
 	uint64_t left = slot->n, limit;
 
 	for (size_t i = 0; i < slot->n; i++) {
-		if (slot->tasks[i]->desired != (Skein__TaskState)TASK_REMOVE || !is_over(p, slot->tasks[i]))
+		if (slot->tasks[i]->desired != (Skein__TaskState)TASK_REMOVE ||
+		    !is_over(p, slot->tasks[i]))
 			continue;
 		txn_del(p->txn, KIND_TASK, slot->tasks[i]->id);
 		left--;
@@ -47,7 +48,8 @@ static void reap_slot(struct plan *p, const struct slot *slot)
 	limit = history_limit(p, slot_newest(slot));
 	/* The newest stays: it tells whether the slot is finished. */
 	for (size_t i = 0; i + 1 < slot->n && left > limit; i++) {
-		if (slot->tasks[i]->desired == (Skein__TaskState)TASK_REMOVE || !is_history(slot->tasks[i]))
+		if (slot->tasks[i]->desired == (Skein__TaskState)TASK_REMOVE ||
+		    !is_history(slot->tasks[i]))
 			continue;
 		txn_del(p->txn, KIND_TASK, slot->tasks[i]->id);
 		left--;

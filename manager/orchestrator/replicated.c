@@ -54,12 +54,14 @@ static int by_worth(const void *a, const void *b)
 
 static int by_node_and_worth(const void *a, const void *b)
 {
-	int order = strcmp(((const struct candidate *)a)->node_id, ((const struct candidate *)b)->node_id);
+	int order = strcmp(((const struct candidate *)a)->node_id,
+			   ((const struct candidate *)b)->node_id);
 
 	return order ? order : by_worth(a, b);
 }
 
-/* Those that stay come first: the first of each node, then the second of each, ...; what has no node comes last. */
+/* Those that stay come first: the first of each node, then the second of each, ...; what has no
+ * node comes last. */
 static int by_balance(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
@@ -75,8 +77,8 @@ static void remove_slot(struct plan *p, struct slot *slot)
 	slot_desire_all(p, slot, TASK_REMOVE, false);
 }
 
-static void scale_down(struct plan *p, const pb_service *service, struct slots *slots, uint64_t filled,
-		       uint64_t wanted)
+static void scale_down(struct plan *p, const pb_service *service, struct slots *slots,
+		       uint64_t filled, uint64_t wanted)
 {
 	_cleanup_free_ struct candidate *all = xcalloc(filled, sizeof(*all));
 	size_t n = 0;
@@ -98,7 +100,8 @@ static void scale_down(struct plan *p, const pb_service *service, struct slots *
 /* ---- scale up */
 
 /* Put tasks into the lowest numbers that are free. slots are by number, as loaded. */
-static void scale_up(struct plan *p, const pb_service *service, struct slots *slots, uint64_t missing)
+static void scale_up(struct plan *p, const pb_service *service, struct slots *slots,
+		     uint64_t missing)
 {
 	size_t loaded = slots->n, at = 0;
 

@@ -29,9 +29,9 @@ static int64_t delay_of(const pb_task *task)
 }
 
 /*
- * Restarts that this version had in the slot until the task ended. Each follows a task that ended by itself;
- * the oldest of those was not a restart, or, when history dropped older ones, lies before all that count: the reaper keeps
- * max_attempts + 1 tasks.
+ * Restarts that this version had in the slot until the task ended. Each follows a task that ended
+ * by itself; the oldest of those was not a restart, or, when history dropped older ones, lies
+ * before all that count: the reaper keeps max_attempts + 1 tasks.
  */
 static uint64_t attempts(const struct slot *slot, const pb_task *task, int64_t window)
 {
@@ -58,9 +58,11 @@ bool restart_wanted(const struct slot *slot, const pb_task *task)
 	int condition = condition_of(task);
 
 	if (!ended_by_itself(task))
-		/* A global service runs on each node that is there, so coming back is not a restart. */
+		/* A global service runs on each node that is there, so coming back is not a
+		 * restart. */
 		return condition != RESTART_NONE || slot->node_id;
-	if (condition == RESTART_NONE || (condition == RESTART_ON_FAILURE && task_state(task) == TASK_COMPLETE))
+	if (condition == RESTART_NONE ||
+	    (condition == RESTART_ON_FAILURE && task_state(task) == TASK_COMPLETE))
 		return false;
 	if (!policy || !policy->max_attempts)
 		return true;
@@ -100,7 +102,8 @@ static enum verdict judge(struct plan *p, const pb_task *task)
 		return DRAINED;
 	if (!task_ended(task))
 		return KEEP;
-	/* It failed before its own delay was over (its image is not there, say): no faster than that. */
+	/* It failed before its own delay was over (its image is not there, say): no faster than
+	 * that. */
 	if (task->start_after > p->now) {
 		plan_wake(p, task->service_id, task->start_after);
 		return KEEP;
@@ -108,7 +111,8 @@ static enum verdict judge(struct plan *p, const pb_task *task)
 	return ENDED;
 }
 
-static bool has_current(struct plan *p, const pb_service *service, const struct slot *slot, const pb_task *but)
+static bool has_current(struct plan *p, const pb_service *service, const struct slot *slot,
+			const pb_task *but)
 {
 	for (size_t i = 0; i < slot->n; i++)
 		if (slot->tasks[i] != but && task_live(slot->tasks[i]) &&
@@ -117,7 +121,8 @@ static bool has_current(struct plan *p, const pb_service *service, const struct 
 	return false;
 }
 
-static int64_t successor_start(struct plan *p, const pb_service *service, const pb_task *old, enum verdict verdict)
+static int64_t successor_start(struct plan *p, const pb_service *service, const pb_task *old,
+			       enum verdict verdict)
 {
 	/* The delay is there for what failed to be tried again; another spec is something else. */
 	if (slot_task_outdated(p, service, old))
@@ -129,10 +134,12 @@ static int64_t successor_start(struct plan *p, const pb_service *service, const 
 }
 
 /*
- * The successor is staged first and as READY: should only a part of the plan be committed, neither is the slot
- * forgotten nor do two tasks want to run in it. restart_promote() starts it in a later round.
+ * The successor is staged first and as READY: should only a part of the plan be committed, neither
+ * is the slot forgotten nor do two tasks want to run in it. restart_promote() starts it in a later
+ * round.
  */
-static void succeed(struct plan *p, const pb_service *service, struct slot *slot, size_t i, enum verdict verdict)
+static void succeed(struct plan *p, const pb_service *service, struct slot *slot, size_t i,
+		    enum verdict verdict)
 {
 	const pb_task *old = slot->tasks[i];
 
@@ -172,7 +179,8 @@ bool restart_fill(struct plan *p, const pb_service *service, struct slot *slot)
 
 /* ---- more than one */
 
-/* Which of two live tasks rather stays: the one that is wanted to run, that is further, that is older. */
+/* Which of two live tasks rather stays: the one that is wanted to run, that is further, that is
+ * older. */
 static bool better(const pb_task *a, const pb_task *b)
 {
 	if (a->desired != b->desired)
@@ -204,8 +212,8 @@ void restart_dedupe(struct plan *p, const pb_service *service, struct slot *slot
 
 /* ---- READY -> RUNNING */
 
-static bool other_runs(struct plan *p, const pb_service *service, const struct slot *slot, const pb_task *task,
-		       bool start_first)
+static bool other_runs(struct plan *p, const pb_service *service, const struct slot *slot,
+		       const pb_task *task, bool start_first)
 {
 	for (size_t i = 0; i < slot->n; i++) {
 		const pb_task *other = slot->tasks[i];
@@ -242,7 +250,8 @@ void restart_promote(struct plan *p, const pb_service *service, struct slot *slo
 		const pb_task *task = slot->tasks[i];
 		pb_task *copy;
 
-		if (task->desired != (Skein__TaskState)TASK_READY || task_ended(task) || !is_due(p, slot, task))
+		if (task->desired != (Skein__TaskState)TASK_READY || task_ended(task) ||
+		    !is_due(p, slot, task))
 			continue;
 		if (changed || other_runs(p, service, slot, task, start_first))
 			continue;

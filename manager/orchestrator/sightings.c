@@ -64,7 +64,8 @@ static struct seen *task_get(struct service_seen *service, const pb_task *task)
 	return seen;
 }
 
-/* When the task was last written, which is hardly later than its change of state; never in the future. */
+/* When the task was last written, which is hardly later than its change of state; never in the
+ * future. */
 static int64_t last_write(const pb_task *task, int64_t now)
 {
 	int64_t at = task->meta && task->meta->updated_at ? task->meta->updated_at : now;
@@ -81,12 +82,14 @@ const struct sighting *sightings_see(struct sightings *s, const pb_task *task, i
 		seen->running_at = last_write(task, now);
 	if (state > TASK_RUNNING && !seen->ended_at) {
 		seen->ended_at = last_write(task, now);
-		seen->failed = state == TASK_FAILED || state == TASK_REJECTED || state == TASK_COMPLETE;
+		seen->failed =
+			state == TASK_FAILED || state == TASK_REJECTED || state == TASK_COMPLETE;
 	}
 	return seen;
 }
 
-void sightings_each(const struct sightings *s, const char *service_id, sightings_each_cb cb, void *data)
+void sightings_each(const struct sightings *s, const char *service_id, sightings_each_cb cb,
+		    void *data)
 {
 	struct service_seen *service = service_find(s, service_id);
 

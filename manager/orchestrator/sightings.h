@@ -1,6 +1,7 @@
 /*
- * sightings - when this leader first saw a task of an update running, and when ended; by our own clock.
- * Only for services that are being updated. A fresh one takes the times that the tasks carry.
+ * sightings - when this leader first saw a task of an update running, and when ended; by our own
+ * clock. Only for services that are being updated. A fresh one takes the times that the tasks
+ * carry.
  */
 #pragma once
 #include "proto/pb.h"
@@ -13,7 +14,7 @@ struct sightings;
 struct sighting {
 	int64_t running_at; /* 0 = not seen running */
 	int64_t ended_at;   /* 0 = not ended */
-	bool failed;        /* ended as FAILED, REJECTED or COMPLETE */
+	bool failed;	    /* ended as FAILED, REJECTED or COMPLETE */
 	int64_t created_at; /* of the task */
 	const char *task_id;
 };
@@ -26,6 +27,7 @@ const struct sighting *sightings_see(struct sightings *s, const pb_task *task, i
 
 /* All that was seen of a service, also of tasks that history has dropped. */
 typedef void (*sightings_each_cb)(void *data, const struct sighting *sighting);
-void sightings_each(const struct sightings *s, const char *service_id, sightings_each_cb cb, void *data);
+void sightings_each(const struct sightings *s, const char *service_id, sightings_each_cb cb,
+		    void *data);
 
 void sightings_forget(struct sightings *s, const char *service_id);

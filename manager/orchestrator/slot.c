@@ -26,7 +26,8 @@ struct slot *slots_add(struct slots *slots, uint64_t number, const char *node_id
 
 static bool in_slot(const struct slot *slot, const pb_task *task)
 {
-	return slot->node_id ? strcmp(slot->node_id, task->node_id) == 0 : slot->number == task->slot;
+	return slot->node_id ? strcmp(slot->node_id, task->node_id) == 0
+			     : slot->number == task->slot;
 }
 
 static int by_node(const void *a, const void *b)
@@ -123,8 +124,9 @@ void slot_orphan(struct plan *p, struct slot *slot)
 			continue;
 		copy = plan_edit(p, slot->tasks[i]);
 		plan_status(p, copy, TASK_ORPHANED, "task orphaned",
-			    view_node(p->view, copy->node_id) ? "node has been down for more than 24 hours"
-							      : "node was removed");
+			    view_node(p->view, copy->node_id)
+				    ? "node has been down for more than 24 hours"
+				    : "node was removed");
 		replace(slot, i, plan_put(p, copy));
 	}
 }
@@ -136,8 +138,8 @@ static void copy_labels(pb_task *task, const pb_service_spec *spec)
 			  spec->labels[i]->value);
 }
 
-const pb_task *slot_create(struct plan *p, const pb_service *service, struct slot *slot, int desired,
-			   int64_t start_after)
+const pb_task *slot_create(struct plan *p, const pb_service *service, struct slot *slot,
+			   int desired, int64_t start_after)
 {
 	char id[ID_LEN + 1];
 	pb_task *task;
@@ -152,7 +154,8 @@ const pb_task *slot_create(struct plan *p, const pb_service *service, struct slo
 	pb_set_str(&task->id, id);
 	task->meta = pb_new(&skein__meta__descriptor);
 	/* Behind what the slot had, whatever a clock did. */
-	task->meta->created_at = slot->n ? MAX(p->now, task_created_at(slot_newest(slot)) + 1) : p->now;
+	task->meta->created_at =
+		slot->n ? MAX(p->now, task_created_at(slot_newest(slot)) + 1) : p->now;
 	pb_set_str(&task->service_id, service->id);
 	pb_set_str(&task->service_name, service->spec->name);
 	task->slot = slot->node_id ? 0 : slot->number;

@@ -1,18 +1,19 @@
 /*
- * slot - the tasks of a service by the place they fill: a number for replicated services, a node for
- * global ones. Everything a decision needs about the past of a slot is read from the tasks that are kept.
+ * slot - the tasks of a service by the place they fill: a number for replicated services, a node
+ * for global ones. Everything a decision needs about the past of a slot is read from the tasks that
+ * are kept.
  */
 #pragma once
 #include "manager/store/plan.h"
 
 struct slot {
-	uint64_t number;        /* replicated: 1.. */
-	const char *node_id;    /* global; NULL for replicated */
-	const pb_task **tasks;  /* oldest first; always what the view has now */
+	uint64_t number;       /* replicated: 1.. */
+	const char *node_id;   /* global; NULL for replicated */
+	const pb_task **tasks; /* oldest first; always what the view has now */
 	size_t n;
-	bool gone;              /* not wanted any more: its tasks are being removed */
-	bool frozen;            /* leave as it is (global, paused node) */
-	bool changed;           /* a task was changed or made in this round */
+	bool gone;    /* not wanted any more: its tasks are being removed */
+	bool frozen;  /* leave as it is (global, paused node) */
+	bool changed; /* a task was changed or made in this round */
 };
 
 struct slots {
@@ -33,9 +34,10 @@ void slot_orphan(struct plan *p, struct slot *slot);
 void slot_desire(struct plan *p, struct slot *slot, size_t i, int desired);
 void slot_desire_all(struct plan *p, struct slot *slot, int desired, bool live_only);
 
-/* Make a task of the service's present spec in this slot. NULL when the round's budget is used up. */
-const pb_task *slot_create(struct plan *p, const pb_service *service, struct slot *slot, int desired,
-			   int64_t start_after);
+/* Make a task of the service's present spec in this slot. NULL when the round's budget is used up.
+ */
+const pb_task *slot_create(struct plan *p, const pb_service *service, struct slot *slot,
+			   int desired, int64_t start_after);
 
 bool slot_is_live(const struct slot *slot);
 /* The newest task, NULL when there is none. */

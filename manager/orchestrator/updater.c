@@ -34,8 +34,9 @@ static const pb_update_config *config_of(const pb_service *service)
 		.parallelism = 1,
 		.monitor = 5 * NS_PER_SEC,
 	};
-	const pb_update_config *config =
-		state_of(service) == ROLLBACK_STARTED ? service->spec->rollback : service->spec->update;
+	const pb_update_config *config = state_of(service) == ROLLBACK_STARTED
+						 ? service->spec->rollback
+						 : service->spec->update;
 
 	return config ? config : &defaults;
 }
@@ -49,10 +50,12 @@ static int64_t monitor_of(const pb_update_config *config)
 /* A task that the update (or a restart during it) made. */
 static bool is_new(struct plan *p, const pb_service *service, const pb_task *task)
 {
-	return task_created_at(task) >= service->update->started_at && !slot_task_outdated(p, service, task);
+	return task_created_at(task) >= service->update->started_at &&
+	       !slot_task_outdated(p, service, task);
 }
 
-static pb_service *edit_status(struct plan *p, const pb_service *service, int state, const char *message)
+static pb_service *edit_status(struct plan *p, const pb_service *service, int state,
+			       const char *message)
 {
 	pb_service *copy = txn_edit(p->txn, KIND_SERVICE, service->id);
 
@@ -95,7 +98,8 @@ static void count_failure(void *data, const struct sighting *seen)
 }
 
 /* Slots that the update has to do with: still outdated, or with a task that it made. */
-static uint64_t slots_concerned(struct plan *p, const pb_service *service, const struct slots *slots)
+static uint64_t slots_concerned(struct plan *p, const pb_service *service,
+				const struct slots *slots)
 {
 	uint64_t n = 0;
 
@@ -105,7 +109,8 @@ static uint64_t slots_concerned(struct plan *p, const pb_service *service, const
 
 		for (size_t k = 0; k < slot->n && !concerned; k++)
 			concerned = is_new(p, service, slot->tasks[k]) ||
-				    (task_live(slot->tasks[k]) && slot_task_outdated(p, service, slot->tasks[k]));
+				    (task_live(slot->tasks[k]) &&
+				     slot_task_outdated(p, service, slot->tasks[k]));
 		n += concerned;
 	}
 	return n;
@@ -119,7 +124,8 @@ static void see_tasks(struct plan *p, const pb_service *service, const struct sl
 				sightings_see(p->sightings, slots->v[i].tasks[k], p->now);
 }
 
-static void pause_update(struct plan *p, const pb_service *service, const char *task_id, const char *note)
+static void pause_update(struct plan *p, const pb_service *service, const char *task_id,
+			 const char *note)
 {
 	bool rollback = state_of(service) == ROLLBACK_STARTED;
 	_cleanup_free_ char *message =
@@ -132,13 +138,14 @@ static void pause_update(struct plan *p, const pb_service *service, const char *
 
 static void roll_back(struct plan *p, const pb_service *service, const char *task_id)
 {
-	_cleanup_free_ char *message =
-		xasprintf("update rolled back due to failure or early termination of task %s", task_id);
+	_cleanup_free_ char *message = xasprintf(
+		"update rolled back due to failure or early termination of task %s", task_id);
 	pb_service *copy = edit_status(p, service, ROLLBACK_STARTED, message);
 
 	copy->update->started_at = p->now;
 	copy->update->completed_at = 0;
-	/* A version is never used for two specs: the tasks of the first one would pass for the second. */
+	/* A version is never used for two specs: the tasks of the first one would pass for the
+	 * second. */
 	if (!pb_equal(copy->spec->task, copy->previous_spec->task))
 		copy->spec_version++;
 	pb_free(copy->spec);
@@ -150,7 +157,8 @@ static void roll_back(struct plan *p, const pb_service *service, const char *tas
 
 static bool too_many(const struct tally *tally, uint64_t concerned, float ratio)
 {
-	return tally->failures && (double)tally->failures > (double)ratio * (double)MAX(concerned, 1);
+	return tally->failures &&
+	       (double)tally->failures > (double)ratio * (double)MAX(concerned, 1);
 }
 
 bool updater_starts_first(const pb_service *service)
@@ -192,7 +200,7 @@ void updater_check(struct plan *p, const pb_service *service, const struct slots
 enum phase {
 	UNTOUCHED, /* nothing to do, nothing done */
 	TODO,
-	BUSY,      /* its new task has not come up yet */
+	BUSY, /* its new task has not come up yet */
 	DONE,
 };
 
@@ -202,7 +210,8 @@ struct progress {
 };
 
 /* When the first of the update's tasks in the slot came up or ended; 0 = none did. */
-static int64_t first_up(struct plan *p, const pb_service *service, const struct slot *slot, bool *ret_any)
+static int64_t first_up(struct plan *p, const pb_service *service, const struct slot *slot,
+			bool *ret_any)
 {
 	int64_t first = 0;
 
@@ -222,10 +231,12 @@ static int64_t first_up(struct plan *p, const pb_service *service, const struct 
 	return first;
 }
 
-static bool has_live(struct plan *p, const pb_service *service, const struct slot *slot, bool outdated)
+static bool has_live(struct plan *p, const pb_service *service, const struct slot *slot,
+		     bool outdated)
 {
 	for (size_t i = 0; i < slot->n; i++)
-		if (task_live(slot->tasks[i]) && slot_task_outdated(p, service, slot->tasks[i]) == outdated)
+		if (task_live(slot->tasks[i]) &&
+		    slot_task_outdated(p, service, slot->tasks[i]) == outdated)
 			return true;
 	return false;
 }
@@ -245,7 +256,8 @@ static bool finished_outdated(struct plan *p, const pb_service *service, const s
 	       slot_task_outdated(p, service, restart_last(p, service, slot));
 }
 
-static struct progress progress_of(struct plan *p, const pb_service *service, const struct slot *slot, bool started)
+static struct progress progress_of(struct plan *p, const pb_service *service,
+				   const struct slot *slot, bool started)
 {
 	struct progress progress = {UNTOUCHED, 0};
 	bool any = false;
@@ -264,9 +276,10 @@ static struct progress progress_of(struct plan *p, const pb_service *service, co
 
 static const pb_service *start(struct plan *p, const pb_service *service)
 {
-	pb_service *copy = state_of(service) == ROLLBACK_STARTED
-				   ? edit_status(p, service, ROLLBACK_STARTED, service->update->message)
-				   : edit_status(p, service, UPDATING, "update in progress");
+	pb_service *copy =
+		state_of(service) == ROLLBACK_STARTED
+			? edit_status(p, service, ROLLBACK_STARTED, service->update->message)
+			: edit_status(p, service, UPDATING, "update in progress");
 
 	copy->update->started_at = p->now;
 	copy->update->completed_at = 0;
@@ -302,7 +315,8 @@ static bool current_is_up(struct plan *p, const pb_service *service, const struc
 }
 
 /* The new task is there: the old one goes, with start-first only once the new one runs. */
-static void retire_old(struct plan *p, const pb_service *service, struct slots *slots, bool start_first)
+static void retire_old(struct plan *p, const pb_service *service, struct slots *slots,
+		       bool start_first)
 {
 	for (size_t i = 0; i < slots->n; i++) {
 		struct slot *slot = &slots->v[i];
@@ -326,8 +340,9 @@ static bool replace(struct plan *p, const pb_service *service, struct slot *slot
 }
 
 /* Work through the slots; true when all that is to do is done, *ret_last then tells since when. */
-static bool advance(struct plan *p, const pb_service *service, struct slots *slots, const struct progress *progress,
-		    const pb_update_config *config, int64_t *ret_last)
+static bool advance(struct plan *p, const pb_service *service, struct slots *slots,
+		    const struct progress *progress, const pb_update_config *config,
+		    int64_t *ret_last)
 {
 	bool start_first = updater_starts_first(service);
 	uint64_t busy = 0, limit = config->parallelism ? config->parallelism : UINT64_MAX;

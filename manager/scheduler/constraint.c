@@ -111,8 +111,8 @@ static bool ip_equal(const struct constraint *c, const char *address)
 {
 	struct net want, have;
 
-	return net_parse(c->value, c->value_len, &want) && net_parse(address, strlen(address), &have) &&
-	       net_has(&want, &have);
+	return net_parse(c->value, c->value_len, &want) &&
+	       net_parse(address, strlen(address), &have) && net_has(&want, &have);
 }
 
 /* ---- values */
@@ -144,12 +144,14 @@ const char *constraint_value(const pb_node *node, const char *key, size_t len)
 		return d ? d->arch : "";
 	if (has_prefix(key, len, NODE_LABELS))
 		return !spec ? ""
-			     : label_value(spec->labels, spec->n_labels, key + PREFIX_LEN(NODE_LABELS),
+			     : label_value(spec->labels, spec->n_labels,
+					   key + PREFIX_LEN(NODE_LABELS),
 					   len - PREFIX_LEN(NODE_LABELS));
 	if (has_prefix(key, len, ENGINE_LABELS))
 		return !d ? ""
 			  : label_value(d->engine_labels, d->n_engine_labels,
-					key + PREFIX_LEN(ENGINE_LABELS), len - PREFIX_LEN(ENGINE_LABELS));
+					key + PREFIX_LEN(ENGINE_LABELS),
+					len - PREFIX_LEN(ENGINE_LABELS));
 	return NULL;
 }
 
@@ -160,7 +162,8 @@ static bool arch_equal(const struct constraint *c, const char *arch)
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
 		for (size_t k = 0; k < 2; k++)
-			if (key_is(c->value, c->value_len, same[i][k]) && strcasecmp(arch, same[i][!k]) == 0)
+			if (key_is(c->value, c->value_len, same[i][k]) &&
+			    strcasecmp(arch, same[i][!k]) == 0)
 				return true;
 	return key_is(c->value, c->value_len, arch);
 }
@@ -186,7 +189,8 @@ const char *constraint_first_mismatch(const pb_placement *placement, const pb_no
 	struct constraint c;
 
 	for (size_t i = 0; placement && i < placement->n_constraints; i++)
-		if (constraint_parse(placement->constraints[i], &c, NULL) < 0 || !constraint_matches(&c, node))
+		if (constraint_parse(placement->constraints[i], &c, NULL) < 0 ||
+		    !constraint_matches(&c, node))
 			return placement->constraints[i];
 	return NULL;
 }
@@ -219,18 +223,21 @@ static int check(const char *text, const struct constraint *c, struct error *err
 	struct net net;
 
 	if (!key_ok(c->key, c->key_len) || !key_known(c->key, c->key_len))
-		return error_set(err, ERR_INVALID, "constraint \"%s\": unknown key \"%.*s\" (accepted: %s)", text,
+		return error_set(err, ERR_INVALID,
+				 "constraint \"%s\": unknown key \"%.*s\" (accepted: %s)", text,
 				 (int)c->key_len, c->key, CONSTRAINT_KEYS);
 	if (!value_ok(c->value, c->value_len))
-		return error_set(err, ERR_INVALID,
-				 "constraint \"%s\": value \"%.*s\" is invalid (accepted: letters, digits, "
-				 "spaces and :-_.*()?+[]\\^$|/, at least one)",
-				 text, (int)c->value_len, c->value);
+		return error_set(
+			err, ERR_INVALID,
+			"constraint \"%s\": value \"%.*s\" is invalid (accepted: letters, digits, "
+			"spaces and :-_.*()?+[]\\^$|/, at least one)",
+			text, (int)c->value_len, c->value);
 	if (key_is(c->key, c->key_len, "node.ip") && !net_parse(c->value, c->value_len, &net))
-		return error_set(err, ERR_INVALID,
-				 "constraint \"%s\": value \"%.*s\" is invalid (accepted: an IP address "
-				 "or a network such as 10.0.0.0/8)",
-				 text, (int)c->value_len, c->value);
+		return error_set(
+			err, ERR_INVALID,
+			"constraint \"%s\": value \"%.*s\" is invalid (accepted: an IP address "
+			"or a network such as 10.0.0.0/8)",
+			text, (int)c->value_len, c->value);
 	return 0;
 }
 
@@ -240,12 +247,14 @@ int constraint_parse(const char *text, struct constraint *ret, struct error *err
 	const char *op;
 
 	if (strlen(text) > CONSTRAINT_MAX)
-		return error_set(err, ERR_INVALID, "constraint \"%.32s...\" is longer than %d characters", text,
+		return error_set(err, ERR_INVALID,
+				 "constraint \"%.32s...\" is longer than %d characters", text,
 				 CONSTRAINT_MAX);
 	op = find_operator(text);
 	if (!op)
-		return error_set(err, ERR_INVALID,
-				 "constraint \"%s\": constraint expected one operator from ==, !=", text);
+		return error_set(
+			err, ERR_INVALID,
+			"constraint \"%s\": constraint expected one operator from ==, !=", text);
 	c.negate = op[0] == '!';
 	c.key = text;
 	c.key_len = (size_t)(op - text);

@@ -123,8 +123,8 @@ void faults_note(struct faults *f, const pb_task *task, int64_t now)
 	LIST_INSERT_HEAD(&place_get(f, key)->faults, fault, siblings);
 }
 
-unsigned faults_count(const struct faults *f, const char *service_id, uint64_t spec_version, const char *node_id,
-		      int64_t now)
+unsigned faults_count(const struct faults *f, const char *service_id, uint64_t spec_version,
+		      const char *node_id, int64_t now)
 {
 	_cleanup_free_ char *key = NULL;
 	struct place *place;

@@ -43,7 +43,8 @@ static const char *plural(size_t n)
 
 static bool ready_check(const struct want *want, const struct nodeinfo *info)
 {
-	return node_state(info->node) == NODE_READY && node_availability(info->node) == AVAILABILITY_ACTIVE;
+	return node_state(info->node) == NODE_READY &&
+	       node_availability(info->node) == AVAILABILITY_ACTIVE;
 }
 
 /* The short word for why a node takes no tasks. */
@@ -69,7 +70,8 @@ static void ready_reason(const struct want *want, const struct nodeinfo *info, s
 static void ready_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n,
 			  struct strbuf *out)
 {
-	static const char *const words[] = {"down", "disconnected", "in unknown state", "drained", "paused"};
+	static const char *const words[] = {"down", "disconnected", "in unknown state", "drained",
+					    "paused"};
 	bool first = true;
 
 	strbuf_printf(out, "%zu %s not available for new tasks (", n, plural(n));
@@ -100,7 +102,7 @@ static int64_t asked(enum resource r, const struct want *want)
 static int64_t unused(enum resource r, const struct nodeinfo *info)
 {
 	int64_t left = r == MEMORY ? info->mem_bytes - info->mem_reserved
-		     : r == CPU	   ? info->cpu_nano - info->cpu_reserved
+		       : r == CPU  ? info->cpu_nano - info->cpu_reserved
 				   : info->pids - info->pids_reserved;
 
 	return MAX(left, 0);
@@ -108,8 +110,10 @@ static int64_t unused(enum resource r, const struct nodeinfo *info)
 
 static bool has_room(enum resource r, const struct want *want, const struct nodeinfo *info)
 {
-	/* Nothing asked fits everywhere, on an overbooked node as well. A node without a limit of pids takes all. */
-	return asked(r, want) <= 0 || (r == PIDS && info->pids <= 0) || asked(r, want) <= unused(r, info);
+	/* Nothing asked fits everywhere, on an overbooked node as well. A node without a limit of
+	 * pids takes all. */
+	return asked(r, want) <= 0 || (r == PIDS && info->pids <= 0) ||
+	       asked(r, want) <= unused(r, info);
 }
 
 static void put_amount(enum resource r, int64_t amount, struct strbuf *out)
@@ -137,7 +141,8 @@ static const char *resource_name(enum resource r)
 	return r == MEMORY ? "memory" : r == CPU ? "CPU" : "pids";
 }
 
-static void room_reason(enum resource r, const struct want *want, const struct nodeinfo *info, struct strbuf *out)
+static void room_reason(enum resource r, const struct want *want, const struct nodeinfo *info,
+			struct strbuf *out)
 {
 	strbuf_printf(out, "insufficient %s (asked ", resource_name(r));
 	put_amount(r, asked(r, want), out);
@@ -147,7 +152,8 @@ static void room_reason(enum resource r, const struct want *want, const struct n
 }
 
 /* The largest amounts first; at most SHOWN_MAX. Returns how many. */
-static size_t most_room(enum resource r, const struct nodeinfo *const *infos, size_t n, int64_t *top)
+static size_t most_room(enum resource r, const struct nodeinfo *const *infos, size_t n,
+			int64_t *top)
 {
 	size_t shown = 0;
 
@@ -170,8 +176,8 @@ static size_t most_room(enum resource r, const struct nodeinfo *const *infos, si
 	return shown;
 }
 
-static void room_summary(enum resource r, const struct want *want, const struct nodeinfo *const *infos, size_t n,
-			 struct strbuf *out)
+static void room_summary(enum resource r, const struct want *want,
+			 const struct nodeinfo *const *infos, size_t n, struct strbuf *out)
 {
 	int64_t top[SHOWN_MAX];
 	size_t shown = most_room(r, infos, n, top);
@@ -186,20 +192,20 @@ static void room_summary(enum resource r, const struct want *want, const struct 
 	strbuf_puts(out, n > shown ? ", ...)" : ")");
 }
 
-#define DEFINE_RESOURCE(noun, which)                                                                    \
-	static bool noun##_check(const struct want *want, const struct nodeinfo *info)                  \
-	{                                                                                               \
-		return has_room(which, want, info);                                                     \
-	}                                                                                               \
-	static void noun##_reason(const struct want *want, const struct nodeinfo *info,                 \
-				  struct strbuf *out)                                                   \
-	{                                                                                               \
-		room_reason(which, want, info, out);                                                    \
-	}                                                                                               \
-	static void noun##_summary(const struct want *want, const struct nodeinfo *const *infos,        \
-				   size_t n, struct strbuf *out)                                        \
-	{                                                                                               \
-		room_summary(which, want, infos, n, out);                                               \
+#define DEFINE_RESOURCE(noun, which)                                                               \
+	static bool noun##_check(const struct want *want, const struct nodeinfo *info)             \
+	{                                                                                          \
+		return has_room(which, want, info);                                                \
+	}                                                                                          \
+	static void noun##_reason(const struct want *want, const struct nodeinfo *info,            \
+				  struct strbuf *out)                                              \
+	{                                                                                          \
+		room_reason(which, want, info, out);                                               \
+	}                                                                                          \
+	static void noun##_summary(const struct want *want, const struct nodeinfo *const *infos,   \
+				   size_t n, struct strbuf *out)                                   \
+	{                                                                                          \
+		room_summary(which, want, infos, n, out);                                          \
 	}
 
 DEFINE_RESOURCE(memory, MEMORY)
@@ -221,7 +227,8 @@ static bool constraint_check(const struct want *want, const struct nodeinfo *inf
 	return !want->impossible && !first_mismatch(want, info);
 }
 
-static void constraint_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out)
+static void constraint_reason(const struct want *want, const struct nodeinfo *info,
+			      struct strbuf *out)
 {
 	const struct constraint *c = want->impossible ? NULL : first_mismatch(want, info);
 	const char *have, *name;
@@ -242,8 +249,8 @@ static void constraint_reason(const struct want *want, const struct nodeinfo *in
 		strbuf_printf(out, "%.*s=%s)", (int)(c->key + c->key_len - name), name, have);
 }
 
-static void constraint_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n,
-			       struct strbuf *out)
+static void constraint_summary(const struct want *want, const struct nodeinfo *const *infos,
+			       size_t n, struct strbuf *out)
 {
 	strbuf_printf(out, "scheduling constraints not satisfied on %zu %s", n, plural(n));
 }
@@ -255,9 +262,12 @@ static bool replicas_check(const struct want *want, const struct nodeinfo *info)
 	return !want->max_per_node || info->service_tasks < want->max_per_node;
 }
 
-static void replicas_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out)
+static void replicas_reason(const struct want *want, const struct nodeinfo *info,
+			    struct strbuf *out)
 {
-	strbuf_printf(out, "max replicas per node limit reached (limit %" PRIu64 ", node has %" PRIu64 ")",
+	strbuf_printf(out,
+		      "max replicas per node limit reached (limit %" PRIu64 ", node has %" PRIu64
+		      ")",
 		      want->max_per_node, info->service_tasks);
 }
 
@@ -265,8 +275,8 @@ static void replicas_summary(const struct want *want, const struct nodeinfo *con
 			     struct strbuf *out)
 {
 	/* Swarm's words, for those who search for them. */
-	strbuf_printf(out, "max replicas per node limit exceed on %zu %s (limit %" PRIu64 ")", n, plural(n),
-		      want->max_per_node);
+	strbuf_printf(out, "max replicas per node limit exceed on %zu %s (limit %" PRIu64 ")", n,
+		      plural(n), want->max_per_node);
 }
 
 /* ---- the table */

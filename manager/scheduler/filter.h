@@ -1,5 +1,6 @@
 /*
- * filter - may a task run on a node? One table, in Swarm's order, used both to place tasks and to explain.
+ * filter - may a task run on a node? One table, in Swarm's order, used both to place tasks and to
+ * explain.
  */
 #pragma once
 #include "constraint.h"
@@ -14,8 +15,8 @@ struct want {
 	struct constraint *constraints;
 	const char *const *constraint_texts;
 	size_t n_constraints;
-	bool impossible;            /* a constraint cannot be read: fits nowhere */
-	uint64_t max_per_node;      /* 0 = no limit */
+	bool impossible;       /* a constraint cannot be read: fits nowhere */
+	uint64_t max_per_node; /* 0 = no limit */
 };
 
 void want_init(struct want *want, const pb_task *task);
@@ -24,10 +25,13 @@ void want_fini(struct want *want);
 struct filter {
 	const char *name;
 	bool (*check)(const struct want *want, const struct nodeinfo *info);
-	/* Why not, for one node that did not pass: "insufficient memory (asked 4GiB, free 1.2GiB)". */
+	/* Why not, for one node that did not pass: "insufficient memory (asked 4GiB, free 1.2GiB)".
+	 */
 	void (*reason)(const struct want *want, const struct nodeinfo *info, struct strbuf *out);
-	/* The same for all that did not: "insufficient memory on 2 nodes (asked 4GiB, free 1.2GiB, 800MiB)". */
-	void (*summary)(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out);
+	/* The same for all that did not: "insufficient memory on 2 nodes (asked 4GiB, free 1.2GiB,
+	 * 800MiB)". */
+	void (*summary)(const struct want *want, const struct nodeinfo *const *infos, size_t n,
+			struct strbuf *out);
 };
 
 /* The first filter that refuses; NULL = the node fits. */

@@ -109,8 +109,8 @@ static bool holds_image(const pb_node *node, const pb_container_spec *container)
 	return false;
 }
 
-void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task, const struct faults *faults,
-		   int64_t now, const pb_task *except)
+void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task,
+		   const struct faults *faults, int64_t now, const pb_task *except)
 {
 	_cleanup_free_ const pb_task **tasks = NULL;
 	size_t n;
@@ -123,7 +123,8 @@ void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *
 
 		info->service_tasks = 0;
 		info->faults = count >= FAULTS_MANY ? count : 0;
-		info->has_image = holds_image(info->node, task->spec ? task->spec->container : NULL);
+		info->has_image =
+			holds_image(info->node, task->spec ? task->spec->container : NULL);
 	}
 	tasks = view_tasks_of_service(view, task->service_id, &n);
 	for (size_t i = 0; i < n; i++) {

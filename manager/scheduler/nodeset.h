@@ -13,12 +13,12 @@ struct faults;
 
 struct nodeinfo {
 	const pb_node *node;
-	int64_t cpu_nano, mem_bytes, pids;                /* capacity */
+	int64_t cpu_nano, mem_bytes, pids; /* capacity */
 	int64_t cpu_reserved, mem_reserved, pids_reserved;
-	uint64_t tasks;                                   /* that are wanted here, of all services */
+	uint64_t tasks; /* that are wanted here, of all services */
 	/* what nodeset_focus() set for the service at hand */
 	uint64_t service_tasks;
-	unsigned faults;                                  /* 0 while they are too few to matter */
+	unsigned faults; /* 0 while they are too few to matter */
 	bool has_image;
 };
 
@@ -27,13 +27,14 @@ struct nodeset {
 	size_t n;
 };
 
-/* All nodes with their load. except: a task that is left out (NULL = none). Pointers into the view are borrowed. */
+/* All nodes with their load. except: a task that is left out (NULL = none). Pointers into the view
+ * are borrowed. */
 void nodeset_load(struct nodeset *set, const struct view *view, const pb_task *except);
 void nodeset_fini(struct nodeset *set);
 
 /* Set service_tasks, faults and has_image for the service and version of this task. */
-void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task, const struct faults *faults,
-		   int64_t now, const pb_task *except);
+void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task,
+		   const struct faults *faults, int64_t now, const pb_task *except);
 
 struct nodeinfo *nodeset_find(const struct nodeset *set, const char *node_id);
 

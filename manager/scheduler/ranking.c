@@ -91,7 +91,8 @@ static int by_value(const void *a, const void *b, void *key)
 	return order ? order : strcmp(x->node->id, y->node->id);
 }
 
-static void branch_build(struct ranking *r, struct branch *branch, struct nodeinfo **infos, size_t n, size_t level)
+static void branch_build(struct ranking *r, struct branch *branch, struct nodeinfo **infos,
+			 size_t n, size_t level)
 {
 	const pb_placement *placement = r->want->task->spec ? r->want->task->spec->placement : NULL;
 	char *key;
@@ -109,7 +110,8 @@ static void branch_build(struct ranking *r, struct branch *branch, struct nodein
 		struct branch *child = &branch->children[branch->n_children++];
 
 		child->value = spread_value(infos[from], key);
-		for (to = from + 1; to < n && strcmp(spread_value(infos[to], key), child->value) == 0;)
+		for (to = from + 1;
+		     to < n && strcmp(spread_value(infos[to], key), child->value) == 0;)
 			to++;
 		branch_build(r, child, infos + from, to - from, level + 1);
 	}

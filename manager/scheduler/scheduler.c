@@ -109,7 +109,8 @@ static void refuse(struct plan *p, const pb_task *task, const char *why)
 
 	if (strcmp(status->err, why) == 0)
 		return;
-	/* Numbers in the reason change with every task that comes or goes: that is not worth a write each. */
+	/* Numbers in the reason change with every task that comes or goes: that is not worth a
+	 * write each. */
 	if (*status->err && status->at <= p->now && p->now - status->at < SCHEDULER_REWRITE_NS) {
 		wakes_set(p->wakes, WAKE_SCHEDULER, "", status->at + SCHEDULER_REWRITE_NS);
 		return;
@@ -119,7 +120,8 @@ static void refuse(struct plan *p, const pb_task *task, const char *why)
 	plan_put(p, copy);
 }
 
-static void place_bound(struct plan *p, struct nodeset *set, const struct want *want, const struct group *g)
+static void place_bound(struct plan *p, struct nodeset *set, const struct want *want,
+			const struct group *g)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct nodeinfo *info = nodeset_find(set, g->tasks[i]->node_id);
@@ -137,7 +139,8 @@ static void place_bound(struct plan *p, struct nodeset *set, const struct want *
 	}
 }
 
-static void place_free(struct plan *p, struct nodeset *set, const struct want *want, const struct group *g)
+static void place_free(struct plan *p, struct nodeset *set, const struct want *want,
+		       const struct group *g)
 {
 	struct ranking *ranking = ranking_new(set, want);
 	_cleanup_free_ char *why = NULL;
@@ -206,8 +209,8 @@ void scheduler_plan(struct plan *p)
 	nodeset_fini(&set);
 }
 
-void scheduler_explain(const struct view *view, const pb_task *task, int64_t now, scheduler_verdict_cb cb,
-		       void *data)
+void scheduler_explain(const struct view *view, const pb_task *task, int64_t now,
+		       scheduler_verdict_cb cb, void *data)
 {
 	struct nodeset set = {0};
 	struct want want;
@@ -221,7 +224,8 @@ void scheduler_explain(const struct view *view, const pb_task *task, int64_t now
 
 		if (filter)
 			filter->reason(&want, &set.v[i], &reason);
-		cb(data, set.v[i].node, !filter, filter ? filter->name : "", filter ? reason.p : "");
+		cb(data, set.v[i].node, !filter, filter ? filter->name : "",
+		   filter ? reason.p : "");
 	}
 	nodeset_fini(&set);
 	want_fini(&want);

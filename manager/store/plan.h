@@ -1,11 +1,11 @@
 /*
- * plan - what one round of deciding works with: a view with a transaction open on it, the time, what
- * changed, and when to look again.
+ * plan - what one round of deciding works with: a view with a transaction open on it, the time,
+ * what changed, and when to look again.
  *
  * Every stage of a round (enforcer, orchestrators, allocator, scheduler, reaper) is a function
- * `void x_plan(struct plan *p)` without clock, randomness or I/O of its own. Stages see what the earlier ones
- * staged. They are level-triggered: planning again from any state that a part of an earlier plan left
- * behind leads to the right result.
+ * `void x_plan(struct plan *p)` without clock, randomness or I/O of its own. Stages see what the
+ * earlier ones staged. They are level-triggered: planning again from any state that a part of an
+ * earlier plan left behind leads to the right result.
  */
 #pragma once
 #include "txn.h"
@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
-struct faults;    /* scheduler/faults.h */
+struct faults;	  /* scheduler/faults.h */
 struct sightings; /* orchestrator/sightings.h */
 
 /* ---- a set of object ids; zero-initialise. Iterate: for (e = set.entries; e; e = e->hh.next) */
@@ -39,8 +39,8 @@ void idset_clear(struct idset *set);
 /* ---- what changed since the last round that was committed */
 
 struct dirty {
-	bool all;              /* look at everything: after an election */
-	bool schedule;         /* a task waits for a node, or room came up */
+	bool all;	       /* look at everything: after an election */
+	bool schedule;	       /* a task waits for a node, or room came up */
 	struct idset services; /* also ids of services that are gone */
 	struct idset nodes;    /* also ids of nodes that are gone */
 };
@@ -73,32 +73,35 @@ void wakes_clear(struct wakes *wakes);
 
 /* ---- the plan */
 
-#define PLAN_WAIT_FOR_OLD_NS INT64_C(60000000000)      /* a successor waits at most this long for the old task */
-#define PLAN_ORPHAN_AFTER_NS INT64_C(86400000000000)   /* tasks of a node that is down this long are given up */
+#define PLAN_WAIT_FOR_OLD_NS                                                                       \
+	INT64_C(60000000000) /* a successor waits at most this long for the old task */
+#define PLAN_ORPHAN_AFTER_NS                                                                       \
+	INT64_C(86400000000000) /* tasks of a node that is down this long are given up */
 #define PLAN_HISTORY_DEFAULT 5
 
 struct plan {
 	struct view *view;
-	struct txn *txn;                                      /* open on view */
-	int64_t now;                                          /* wall clock, ns */
+	struct txn *txn; /* open on view */
+	int64_t now;	 /* wall clock, ns */
 	const struct dirty *dirty;
 	struct wakes *wakes;
 	void (*new_id)(void *data, char ret_id[static ID_LEN + 1]);
 	void *id_data;
-	bool (*meets_constraints)(const pb_placement *placement, const pb_node *node); /* placement may be NULL */
-	struct sightings *sightings;                          /* what this leader saw; may be fresh at any time */
-	struct faults *faults;                                /* same */
-	size_t budget;                                        /* tasks that may still be created in this round */
-	struct idset scope;                                   /* services to look at: plan_scope() */
-	struct {                                              /* the last comparison of specs: orchestrator/slot.c */
+	bool (*meets_constraints)(const pb_placement *placement,
+				  const pb_node *node); /* placement may be NULL */
+	struct sightings *sightings; /* what this leader saw; may be fresh at any time */
+	struct faults *faults;	     /* same */
+	size_t budget;		     /* tasks that may still be created in this round */
+	struct idset scope;	     /* services to look at: plan_scope() */
+	struct {		     /* the last comparison of specs: orchestrator/slot.c */
 		const pb_service *service;
 		uint64_t task_version;
 		unsigned differences;
 	} compared;
 };
 
-/* Fill p->scope: dirty services, those with tasks on dirty nodes, global ones when a node is dirty; or all.
- * Drops the wakes of these services: planning sets them anew. Free with plan_fini. */
+/* Fill p->scope: dirty services, those with tasks on dirty nodes, global ones when a node is dirty;
+ * or all. Drops the wakes of these services: planning sets them anew. Free with plan_fini. */
 void plan_scope(struct plan *p);
 void plan_fini(struct plan *p);
 

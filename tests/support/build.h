@@ -36,7 +36,8 @@ struct node_def {
 };
 
 struct service_def {
-	const char *id, *image, *constraints, *spread, *network, *env, *previous_env; /* lists: separated by ';' */
+	const char *id, *image, *constraints, *spread, *network, *env,
+		*previous_env; /* lists: separated by ';' */
 	uint64_t replicas, version, max_per_node;
 	bool global, no_restart_policy;
 	int64_t cpu_nano, mem_bytes, pids;
@@ -103,7 +104,8 @@ static inline struct built build_node(struct node_def def)
 	pb_set_str(&n->description->hostname, def.hostname ? def.hostname : def.id);
 	pb_set_str(&n->description->os, "linux");
 	pb_set_str(&n->description->arch, def.arch);
-	add_labels(&n->description->n_engine_labels, &n->description->engine_labels, def.engine_labels);
+	add_labels(&n->description->n_engine_labels, &n->description->engine_labels,
+		   def.engine_labels);
 	n->description->capacity = pb_new(&skein__resources__descriptor);
 	n->description->capacity->cpu_nano = def.cpu_nano;
 	n->description->capacity->mem_bytes = def.mem_bytes;
@@ -117,9 +119,14 @@ static inline struct built build_node(struct node_def def)
 	return (struct built){KIND_NODE, n};
 }
 
-#define node(id_, ...)                                                                                 \
-	build_node((struct node_def){.id = id_, .state = NODE_READY, .cpu_nano = 4 * CPU,              \
-				     .mem_bytes = 8 * GIB, .arch = "x86_64", .since = NOW, ##__VA_ARGS__})
+#define node(id_, ...)                                                                             \
+	build_node((struct node_def){.id = id_,                                                    \
+				     .state = NODE_READY,                                          \
+				     .cpu_nano = 4 * CPU,                                          \
+				     .mem_bytes = 8 * GIB,                                         \
+				     .arch = "x86_64",                                             \
+				     .since = NOW,                                                 \
+				     ##__VA_ARGS__})
 
 static inline pb_task_spec *build_task_spec(const struct service_def *def, const char *env)
 {
@@ -141,7 +148,8 @@ static inline pb_task_spec *build_task_spec(const struct service_def *def, const
 		spec->restart->window = def->window;
 	}
 	spec->placement = pb_new(&skein__placement__descriptor);
-	add_strings(&spec->placement->n_constraints, &spec->placement->constraints, def->constraints);
+	add_strings(&spec->placement->n_constraints, &spec->placement->constraints,
+		    def->constraints);
 	add_strings(&spec->placement->n_spread, &spec->placement->spread, def->spread);
 	spec->placement->max_replicas_per_node = def->max_per_node;
 	pb_set_str(&spec->network, def->network);
@@ -199,11 +207,17 @@ static inline struct built build_service(struct service_def def)
 	return (struct built){KIND_SERVICE, s};
 }
 
-#define service(id_, ...)                                                                              \
-	build_service((struct service_def){.id = id_, .image = "docker.io/library/web:latest",         \
-					   .replicas = 1, .version = 1, .condition = RESTART_ANY,      \
-					   .restart_delay = 5 * SEC, .parallelism = 1,                 \
-					   .monitor = 5 * SEC, .network = "host", ##__VA_ARGS__})
+#define service(id_, ...)                                                                          \
+	build_service((struct service_def){.id = id_,                                              \
+					   .image = "docker.io/library/web:latest",                \
+					   .replicas = 1,                                          \
+					   .version = 1,                                           \
+					   .condition = RESTART_ANY,                               \
+					   .restart_delay = 5 * SEC,                               \
+					   .parallelism = 1,                                       \
+					   .monitor = 5 * SEC,                                     \
+					   .network = "host",                                      \
+					   ##__VA_ARGS__})
 
 static inline struct built build_task(struct task_def def)
 {
@@ -226,10 +240,15 @@ static inline struct built build_task(struct task_def def)
 	return (struct built){KIND_TASK, t};
 }
 
-#define task(id_, ...)                                                                                 \
-	build_task((struct task_def){.id = id_, .service = "web", .state = TASK_RUNNING, .version = 1, \
-				     .desired = TASK_RUNNING, .created_at = NOW - 3600 * SEC,          \
-				     .at = NOW - 3600 * SEC, ##__VA_ARGS__})
+#define task(id_, ...)                                                                             \
+	build_task((struct task_def){.id = id_,                                                    \
+				     .service = "web",                                             \
+				     .state = TASK_RUNNING,                                        \
+				     .version = 1,                                                 \
+				     .desired = TASK_RUNNING,                                      \
+				     .created_at = NOW - 3600 * SEC,                               \
+				     .at = NOW - 3600 * SEC,                                       \
+				     ##__VA_ARGS__})
 
 static inline struct built build_cluster(uint32_t history_limit)
 {
@@ -268,5 +287,6 @@ static inline struct view *build_view(const struct built *objects, size_t n)
 	return v;
 }
 
-#define view_of(...)                                                                                   \
-	build_view((struct built[]){__VA_ARGS__}, sizeof((struct built[]){__VA_ARGS__}) / sizeof(struct built))
+#define view_of(...)                                                                               \
+	build_view((struct built[]){__VA_ARGS__},                                                  \
+		   sizeof((struct built[]){__VA_ARGS__}) / sizeof(struct built))

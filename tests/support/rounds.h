@@ -63,8 +63,14 @@ static inline void rounds_new_id(void *data, char ret_id[static ID_LEN + 1])
 static inline struct txn *rounds_plan(struct rounds *r, void (*stage)(struct plan *p))
 {
 	struct plan p = {
-		.view = r->view, .now = r->now, .dirty = &r->dirty, .wakes = &r->wakes,
-		.new_id = rounds_new_id, .id_data = r, .sightings = r->sightings, .faults = r->faults,
+		.view = r->view,
+		.now = r->now,
+		.dirty = &r->dirty,
+		.wakes = &r->wakes,
+		.new_id = rounds_new_id,
+		.id_data = r,
+		.sightings = r->sightings,
+		.faults = r->faults,
 		.budget = r->budget,
 	};
 
@@ -98,8 +104,10 @@ static inline void rounds_put(struct rounds *r, enum kind kind, const char *id, 
 
 typedef void (*rounds_check)(void *data, const struct txn_change *change);
 
-/* Commit the first `most` changes of a transaction (SIZE_MAX: all); it is freed. Returns how many there were. */
-static inline size_t rounds_commit(struct rounds *r, struct txn *txn, size_t most, rounds_check check, void *data)
+/* Commit the first `most` changes of a transaction (SIZE_MAX: all); it is freed. Returns how many
+ * there were. */
+static inline size_t rounds_commit(struct rounds *r, struct txn *txn, size_t most,
+				   rounds_check check, void *data)
 {
 	size_t n, done;
 	const struct txn_change *changes = txn_changes(txn, &n);
@@ -178,7 +186,8 @@ static inline void rounds_availability(struct rounds *r, const char *node_id, in
 }
 
 /* Count tasks of a service that satisfy both; -1 = any. */
-static inline size_t rounds_count(const struct rounds *r, const char *service_id, int desired, int state)
+static inline size_t rounds_count(const struct rounds *r, const char *service_id, int desired,
+				  int state)
 {
 	size_t n, count = 0;
 	const pb_task **tasks = view_tasks_of_service(r->view, service_id, &n);
@@ -191,8 +200,8 @@ static inline size_t rounds_count(const struct rounds *r, const char *service_id
 }
 
 /* The newest task in a slot (or of a node), NULL when there is none. */
-static inline const pb_task *rounds_newest(const struct rounds *r, const char *service_id, uint64_t slot,
-					   const char *node_id)
+static inline const pb_task *rounds_newest(const struct rounds *r, const char *service_id,
+					   uint64_t slot, const char *node_id)
 {
 	size_t n;
 	const pb_task **tasks = view_tasks_of_service(r->view, service_id, &n), *newest = NULL;

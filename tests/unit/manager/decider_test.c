@@ -1,6 +1,6 @@
 /*
- * The decider on a real loop, with a store of the test's own: commits take a turn of the loop and end as the
- * test says.
+ * The decider on a real loop, with a store of the test's own: commits take a turn of the loop and
+ * end as the test says.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ struct store {
 	struct view *view;
 	struct store_sub sub;
 	uv_timer_t timer;
-	struct txn *txn;         /* the commit in flight */
+	struct txn *txn; /* the commit in flight */
 	store_commit_cb cb;
 	void *data;
 	enum error_code answers[8]; /* of the next commits; ERR_OK behind them */
@@ -74,7 +74,8 @@ static void apply(struct store *s)
 static void on_answer(uv_timer_t *timer)
 {
 	struct store *s = timer->data;
-	enum error_code code = s->next_answer < s->n_answers ? s->answers[s->next_answer++] : ERR_OK;
+	enum error_code code =
+		s->next_answer < s->n_answers ? s->answers[s->next_answer++] : ERR_OK;
 	struct error err = ERROR_INIT;
 
 	if (code == ERR_OK)
@@ -272,7 +273,8 @@ static void wakes_in_time(void **state)
 		uv_run(&b.loop, UV_RUN_NOWAIT);
 		tasks = view_list(b.store.view, KIND_TASK, &n);
 		for (size_t i = 0; i < n; i++)
-			running += ((const pb_task *)tasks[i])->desired == (Skein__TaskState)TASK_RUNNING &&
+			running += ((const pb_task *)tasks[i])->desired ==
+					   (Skein__TaskState)TASK_RUNNING &&
 				   !task_ended(tasks[i]);
 		free(tasks);
 	}
@@ -288,7 +290,8 @@ static void changes_that_decide_nothing(void **state)
 	pb_task *t;
 	pb_node *n;
 
-	setup(&b, view_of(node("n1"), service("web"), task("t1", .slot = 1, .node = "n1", .state = TASK_ASSIGNED)));
+	setup(&b, view_of(node("n1"), service("web"),
+			  task("t1", .slot = 1, .node = "n1", .state = TASK_ASSIGNED)));
 	decider_start(b.decider);
 	until_rounds(&b, 1);
 	rounds = decider_stats(b.decider)->rounds;
@@ -296,7 +299,8 @@ static void changes_that_decide_nothing(void **state)
 	t->status->state = (Skein__TaskState)TASK_STARTING;
 	put(&b.store, KIND_TASK, "t1", t);
 	n = pb_dup(view_node(b.store.view, "n1"));
-	pb_msgs_add(&n->description->n_images, &n->description->images, pb_new(&skein__image_info__descriptor));
+	pb_msgs_add(&n->description->n_images, &n->description->images,
+		    pb_new(&skein__image_info__descriptor));
 	n->cert_expires_at = 1;
 	put(&b.store, KIND_NODE, "n1", n);
 	uv_run(&b.loop, UV_RUN_NOWAIT);

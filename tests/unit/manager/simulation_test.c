@@ -1,6 +1,6 @@
 /*
- * Random clusters under random failures, with simulated agents and clock: whatever happens, the invariants
- * hold, and when the trouble ends every service is what was asked for.
+ * Random clusters under random failures, with simulated agents and clock: whatever happens, the
+ * invariants hold, and when the trouble ends every service is what was asked for.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +80,8 @@ static void check_change(void *data, const struct txn_change *change)
 
 	if (change->kind != KIND_TASK || !now)
 		return;
-	if (now->desired == (Skein__TaskState)TASK_RUNNING && (!old || old->desired != now->desired))
+	if (now->desired == (Skein__TaskState)TASK_RUNNING &&
+	    (!old || old->desired != now->desired))
 		check_start(data, now);
 	if (!old)
 		return;
@@ -157,7 +158,8 @@ static const pb_node *some_node(struct sim *s)
 static void trouble_node(struct sim *s)
 {
 	const pb_node *node = some_node(s);
-	static const int availabilities[] = {AVAILABILITY_ACTIVE, AVAILABILITY_PAUSE, AVAILABILITY_DRAIN};
+	static const int availabilities[] = {AVAILABILITY_ACTIVE, AVAILABILITY_PAUSE,
+					     AVAILABILITY_DRAIN};
 	pb_node *copy;
 
 	switch (below(s, 6)) {
@@ -173,7 +175,8 @@ static void trouble_node(struct sim *s)
 		break;
 	case 4:
 		copy = pb_dup(node);
-		pb_kv_set(&copy->spec->n_labels, &copy->spec->labels, "rack", below(s, 2) ? "a" : "b");
+		pb_kv_set(&copy->spec->n_labels, &copy->spec->labels, "rack",
+			  below(s, 2) ? "a" : "b");
 		rounds_put(&s->r, KIND_NODE, copy->id, copy);
 		break;
 	default:
@@ -194,7 +197,8 @@ static void add_service(struct sim *s, unsigned number)
 			   .parallelism = below(s, 4), .order = (int)below(s, 2),
 			   .failure_action = (int)below(s, 3), .ratio = below(s, 2) ? 0.3f : 0,
 			   .condition = chance(s, 800) ? RESTART_ANY : RESTART_ON_FAILURE,
-			   .max_attempts = chance(s, 200) ? 3 : 0, .restart_delay = (int64_t)below(s, 3) * SEC,
+			   .max_attempts = chance(s, 200) ? 3 : 0,
+			   .restart_delay = (int64_t)below(s, 3) * SEC,
 			   .spread = below(s, 2) ? "node.labels.rack" : NULL,
 			   .constraints = number == 2 ? "node.labels.rack==a" : NULL, .env = "A=1")
 			   .obj);
@@ -211,7 +215,8 @@ static void update_service(struct sim *s, const pb_service *service)
 	snprintf(env, sizeof(env), "A=%llu", (unsigned long long)++s->next_env);
 	pb_strs_add(&copy->spec->task->container->n_env, &copy->spec->task->container->env, env);
 	while (copy->spec->task->container->n_env > 2)
-		pb_strs_del(&copy->spec->task->container->n_env, &copy->spec->task->container->env, 0);
+		pb_strs_del(&copy->spec->task->container->n_env, &copy->spec->task->container->env,
+			    0);
 	copy->spec_version++;
 	pb_set_msg(&copy->update, NULL);
 	rounds_put(&s->r, KIND_SERVICE, copy->id, copy);
@@ -243,8 +248,8 @@ static void trouble_service(struct sim *s)
 
 static int next_state(int state)
 {
-	static const int states[] = {TASK_ASSIGNED, TASK_ACCEPTED, TASK_PREPARING, TASK_READY, TASK_STARTING,
-				     TASK_RUNNING};
+	static const int states[] = {TASK_ASSIGNED, TASK_ACCEPTED, TASK_PREPARING,
+				     TASK_READY,    TASK_STARTING, TASK_RUNNING};
 
 	for (size_t i = 0; i + 1 < ARRAY_SIZE(states); i++)
 		if (states[i] == state)
@@ -261,8 +266,11 @@ static void agent_task(struct sim *s, const pb_task *task)
 	if (!task_live(task))
 		next = TASK_SHUTDOWN;
 	else if (chance(s, s->trouble / 3))
-		next = state < TASK_STARTING ? TASK_REJECTED : chance(s, 700) ? TASK_FAILED : TASK_COMPLETE;
-	else if (next_state(state) <= ((int)task->desired == TASK_READY ? TASK_READY : TASK_RUNNING))
+		next = state < TASK_STARTING ? TASK_REJECTED
+		       : chance(s, 700)	     ? TASK_FAILED
+					     : TASK_COMPLETE;
+	else if (next_state(state) <=
+		 ((int)task->desired == TASK_READY ? TASK_READY : TASK_RUNNING))
 		next = next_state(state);
 	if (next != state)
 		rounds_report(&s->r, task->id, next);
@@ -324,7 +332,8 @@ static bool fits_somewhere(struct sim *s, const pb_service *service)
 	for (size_t i = 0; i < n; i++)
 		fits |= !placement->n_constraints ||
 			str_eq(pb_kv_get(((const pb_node *)nodes[i])->spec->labels,
-					 ((const pb_node *)nodes[i])->spec->n_labels, "rack"), "a");
+					 ((const pb_node *)nodes[i])->spec->n_labels, "rack"),
+			       "a");
 	free(nodes);
 	return fits;
 }
@@ -340,7 +349,8 @@ static uint64_t finished_slots(struct sim *s, const pb_service *service)
 
 		for (size_t i = 0; i < n; i++) {
 			live += tasks[i]->slot == slot && task_live(tasks[i]);
-			kept += tasks[i]->slot == slot && tasks[i]->desired == (Skein__TaskState)TASK_SHUTDOWN;
+			kept += tasks[i]->slot == slot &&
+				tasks[i]->desired == (Skein__TaskState)TASK_SHUTDOWN;
 		}
 		free(tasks);
 		finished += kept && !live;
@@ -352,8 +362,9 @@ static void check_replicated(struct sim *s, const pb_service *service)
 {
 	uint64_t wanted = service->spec->replicated->replicas;
 	uint64_t running = rounds_count(&s->r, service->id, TASK_RUNNING, TASK_RUNNING);
-	bool policy = service->spec->task->restart->max_attempts ||
-		      service->spec->task->restart->condition != (Skein__RestartCondition)RESTART_ANY;
+	bool policy =
+		service->spec->task->restart->max_attempts ||
+		service->spec->task->restart->condition != (Skein__RestartCondition)RESTART_ANY;
 
 	if (!fits_somewhere(s, service))
 		return;
@@ -381,14 +392,16 @@ static void check_update(struct sim *s, const pb_service *service)
 
 static void check_global(struct sim *s, const pb_service *service)
 {
-	bool policy = service->spec->task->restart->max_attempts ||
-		      service->spec->task->restart->condition != (Skein__RestartCondition)RESTART_ANY;
+	bool policy =
+		service->spec->task->restart->max_attempts ||
+		service->spec->task->restart->condition != (Skein__RestartCondition)RESTART_ANY;
 	size_t n;
 	const void **nodes = view_list(s->r.view, KIND_NODE, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		size_t n_tasks, running = 0;
-		const pb_task **tasks = view_tasks_of_node(s->r.view, ((const pb_node *)nodes[i])->id, &n_tasks);
+		const pb_task **tasks =
+			view_tasks_of_node(s->r.view, ((const pb_node *)nodes[i])->id, &n_tasks);
 
 		for (size_t k = 0; k < n_tasks; k++)
 			running += str_eq(tasks[k]->service_id, service->id) &&
@@ -420,7 +433,8 @@ static void calm_down(struct sim *s)
 		assert_true(turns < 5000);
 		agents(s);
 		quiet = decide(s) ? 0 : quiet + 1;
-		if (quiet > 20 && next != INT64_MAX && next > s->r.now && next < s->r.now + 3600 * SEC) {
+		if (quiet > 20 && next != INT64_MAX && next > s->r.now &&
+		    next < s->r.now + 3600 * SEC) {
 			s->r.now = next;
 			quiet = 0;
 		} else {

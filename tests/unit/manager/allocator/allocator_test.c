@@ -50,7 +50,8 @@ static void other_tasks_are_left_alone(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(service("web"), task("t1", .slot = 1, .state = TASK_NEW, .desired = TASK_SHUTDOWN),
+	rounds_init(&r, view_of(service("web"),
+				task("t1", .slot = 1, .state = TASK_NEW, .desired = TASK_SHUTDOWN),
 				task("t2", .slot = 2, .state = TASK_ASSIGNED, .node = "n1")));
 	run(&r);
 	assert_int_equal(task_state(view_task(r.view, "t1")), TASK_NEW);

@@ -38,12 +38,15 @@ static void by_availability(void **state)
 	static const struct {
 		int availability;
 		bool rejected;
-	} cases[] = {{AVAILABILITY_ACTIVE, true}, {AVAILABILITY_PAUSE, false}, {AVAILABILITY_DRAIN, false}};
+	} cases[] = {{AVAILABILITY_ACTIVE, true},
+		     {AVAILABILITY_PAUSE, false},
+		     {AVAILABILITY_DRAIN, false}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct rounds r;
 
-		rounds_init(&r, view_of(node("n1", .labels = "rack=b", .availability = cases[i].availability),
+		rounds_init(&r, view_of(node("n1", .labels = "rack=b",
+					     .availability = cases[i].availability),
 					service("web", .constraints = "node.labels.rack==a"),
 					task("t1", .slot = 1, .node = "n1")));
 		run(&r);
@@ -56,8 +59,10 @@ static void only_nodes_that_changed(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .constraints = "node.labels.rack==a"),
-				task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n2")));
+	rounds_init(&r, view_of(node("n1"), node("n2"),
+				service("web", .constraints = "node.labels.rack==a"),
+				task("t1", .slot = 1, .node = "n1"),
+				task("t2", .slot = 2, .node = "n2")));
 	r.dirty.all = false;
 	idset_add(&r.dirty.nodes, "n2");
 	run(&r);
@@ -72,7 +77,8 @@ static void room_that_is_gone(void **state)
 
 	rounds_init(&r, view_of(node("n1", .mem_bytes = 2 * GIB), service("web", .mem_bytes = GIB),
 				service("free"), task("t1", .slot = 1, .node = "n1"),
-				task("t2", .slot = 2, .node = "n1"), task("t3", .slot = 3, .node = "n1"),
+				task("t2", .slot = 2, .node = "n1"),
+				task("t3", .slot = 3, .node = "n1"),
 				task("t4", .slot = 1, .service = "free", .node = "n1")));
 	run(&r);
 	assert_rejected(&r, "t1", false);
@@ -93,8 +99,8 @@ static void older_specs_are_the_updates_work(void **state)
 	{
 		pb_service *s = pb_dup(view_service(r.view, "web"));
 
-		pb_strs_add(&s->spec->task->placement->n_constraints, &s->spec->task->placement->constraints,
-			    "node.labels.rack==a");
+		pb_strs_add(&s->spec->task->placement->n_constraints,
+			    &s->spec->task->placement->constraints, "node.labels.rack==a");
 		rounds_put(&r, KIND_SERVICE, "web", s);
 	}
 	run(&r);

@@ -15,11 +15,12 @@ static void one_task_per_eligible_node(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1", .labels = "rack=a"), node("n2", .labels = "rack=b"),
-				node("n3", .labels = "rack=a", .state = NODE_DOWN),
-				node("n4", .labels = "rack=a", .availability = AVAILABILITY_DRAIN),
-				node("n5", .labels = "rack=a", .availability = AVAILABILITY_PAUSE),
-				service("web", .global = true, .constraints = "node.labels.rack==a")));
+	rounds_init(&r,
+		    view_of(node("n1", .labels = "rack=a"), node("n2", .labels = "rack=b"),
+			    node("n3", .labels = "rack=a", .state = NODE_DOWN),
+			    node("n4", .labels = "rack=a", .availability = AVAILABILITY_DRAIN),
+			    node("n5", .labels = "rack=a", .availability = AVAILABILITY_PAUSE),
+			    service("web", .global = true, .constraints = "node.labels.rack==a")));
 	rounds_settle(&r);
 	assert_int_equal(view_count(r.view, KIND_TASK), 1);
 	assert_int_equal(task_state(on(&r, "n1")), TASK_ASSIGNED);
@@ -44,7 +45,8 @@ static void nodes_that_leave_and_return(void **state)
 		struct rounds r;
 
 		rounds_init(&r, view_of(node("n1", .labels = "rack=a"),
-					service("web", .global = true, .constraints = "node.labels.rack==a"),
+					service("web", .global = true,
+						.constraints = "node.labels.rack==a"),
 					task("t1", .node = "n1")));
 		assert_int_equal(rounds_settle(&r), 0);
 		if (i == 0)
@@ -60,7 +62,8 @@ static void nodes_that_leave_and_return(void **state)
 		r.now += SEC;
 		rounds_put(&r, KIND_NODE, "n1", node("n1", .labels = "rack=a").obj);
 		rounds_settle(&r);
-		/* The constraint enforcer rejected it in the third case: then it counts as stopped. */
+		/* The constraint enforcer rejected it in the third case: then it counts as stopped.
+		 */
 		if (i < 2) {
 			assert_int_equal(on(&r, "n1")->desired, TASK_READY);
 			rounds_report(&r, "t1", TASK_SHUTDOWN);
@@ -77,8 +80,10 @@ static void a_removed_node_leaves_nothing(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), service("web", .global = true), task("t1", .node = "n1"),
-				task("t0", .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN)));
+	rounds_init(
+		&r,
+		view_of(node("n1"), service("web", .global = true), task("t1", .node = "n1"),
+			task("t0", .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN)));
 	rounds_put(&r, KIND_NODE, "n1", NULL);
 	rounds_settle(&r);
 	assert_int_equal(view_count(r.view, KIND_TASK), 0);
@@ -89,8 +94,8 @@ static void restarts_on_the_same_node(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .global = true), task("t1", .node = "n1"),
-				task("t2", .node = "n2")));
+	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .global = true),
+				task("t1", .node = "n1"), task("t2", .node = "n2")));
 	rounds_report(&r, "t1", TASK_FAILED);
 	rounds_settle(&r);
 	assert_int_equal(on(&r, "n1")->desired, TASK_READY);
@@ -106,8 +111,8 @@ static void a_paused_node_restarts_nothing(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1", .availability = AVAILABILITY_PAUSE), service("web", .global = true),
-				task("t1", .node = "n1")));
+	rounds_init(&r, view_of(node("n1", .availability = AVAILABILITY_PAUSE),
+				service("web", .global = true), task("t1", .node = "n1")));
 	assert_int_equal(rounds_settle(&r), 0);
 	rounds_report(&r, "t1", TASK_FAILED);
 	rounds_settle(&r);
@@ -123,7 +128,8 @@ static void a_one_shot_is_done_once_per_node(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), service("web", .global = true, .condition = RESTART_ON_FAILURE),
+	rounds_init(&r, view_of(node("n1"),
+				service("web", .global = true, .condition = RESTART_ON_FAILURE),
 				task("t1", .node = "n1")));
 	rounds_report(&r, "t1", TASK_COMPLETE);
 	rounds_settle(&r);
@@ -138,7 +144,8 @@ static void updates_node_by_node(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1"), node("n2"),
-				service("web", .global = true, .version = 2, .env = "B", .previous_env = "A"),
+				service("web", .global = true, .version = 2, .env = "B",
+					.previous_env = "A"),
 				task("t1", .node = "n1"), task("t2", .node = "n2")));
 	rounds_settle(&r);
 	assert_int_equal(view_task(r.view, "t1")->desired, TASK_SHUTDOWN);

@@ -18,7 +18,8 @@ static void a_new_service_is_assigned_in_one_transaction(void **state)
 	struct rounds r;
 	const pb_task *t;
 
-	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .replicas = 3, .env = "A=1")));
+	rounds_init(&r,
+		    view_of(node("n1"), node("n2"), service("web", .replicas = 3, .env = "A=1")));
 	assert_int_equal(rounds_run(&r), 3);
 	assert_int_equal(rounds_count(&r, "web", TASK_RUNNING, TASK_ASSIGNED), 3);
 	for (uint64_t slot = 1; slot <= 3; slot++)
@@ -77,7 +78,8 @@ static void lowest_free_slots_are_filled(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), service("web", .replicas = 4), task("t2", .slot = 2, .node = "n1"),
+	rounds_init(&r, view_of(node("n1"), service("web", .replicas = 4),
+				task("t2", .slot = 2, .node = "n1"),
 				task("t5", .slot = 5, .node = "n1")));
 	rounds_settle(&r);
 	assert_non_null(rounds_newest(&r, "web", 1, NULL));
@@ -101,8 +103,10 @@ static void scale_down_balances(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .replicas = 2),
-				task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
-				task("t3", .slot = 3, .node = "n1"), task("t4", .slot = 4, .node = "n2")));
+				task("t1", .slot = 1, .node = "n1"),
+				task("t2", .slot = 2, .node = "n1"),
+				task("t3", .slot = 3, .node = "n1"),
+				task("t4", .slot = 4, .node = "n2")));
 	rounds_settle(&r);
 	assert_int_equal(desired(&r, "t1"), TASK_RUNNING);
 	assert_int_equal(desired(&r, "t2"), TASK_REMOVE);
@@ -117,7 +121,8 @@ static void scale_down_prefers_what_does_not_run(void **state)
 
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .replicas = 2),
 				task("t1", .slot = 1, .node = "n1", .state = TASK_PREPARING),
-				task("t2", .slot = 2, .node = "n1"), task("t3", .slot = 3, .node = "n2"),
+				task("t2", .slot = 2, .node = "n1"),
+				task("t3", .slot = 3, .node = "n2"),
 				task("t4", .slot = 4, .state = TASK_PENDING)));
 	rounds_settle(&r);
 	assert_int_equal(desired(&r, "t1"), TASK_REMOVE);
@@ -132,7 +137,8 @@ static void removed_tasks_are_deleted_once_stopped(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .replicas = 3),
-				task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
+				task("t1", .slot = 1, .node = "n1"),
+				task("t2", .slot = 2, .node = "n1"),
 				task("t3", .slot = 3, .node = "n2")));
 	set_replicas(&r, 0);
 	rounds_settle(&r);
@@ -175,8 +181,9 @@ static void a_removed_service_leaves_nothing(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), node("n2", .state = NODE_DOWN), service("web", .replicas = 3),
-				task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n2"),
+	rounds_init(&r, view_of(node("n1"), node("n2", .state = NODE_DOWN),
+				service("web", .replicas = 3), task("t1", .slot = 1, .node = "n1"),
+				task("t2", .slot = 2, .node = "n2"),
 				task("t3", .slot = 3, .state = TASK_PENDING),
 				task("t0", .slot = 1, .node = "n1", .state = TASK_FAILED,
 				     .desired = TASK_SHUTDOWN)));

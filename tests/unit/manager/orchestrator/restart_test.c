@@ -9,7 +9,8 @@
 /* One service "web" with one replica, its task "t1" on n1; n2 is there as well. */
 static void begin(struct rounds *r, struct built service)
 {
-	rounds_init(r, view_of(node("n1"), node("n2"), service, task("t1", .slot = 1, .node = "n1")));
+	rounds_init(r,
+		    view_of(node("n1"), node("n2"), service, task("t1", .slot = 1, .node = "n1")));
 	assert_int_equal(rounds_settle(r), 0);
 }
 
@@ -32,10 +33,14 @@ static void conditions(void **state)
 		int condition, state;
 		bool replaced;
 	} cases[] = {
-		{RESTART_ANY, TASK_FAILED, true},	 {RESTART_ANY, TASK_COMPLETE, true},
-		{RESTART_ANY, TASK_REJECTED, true},	 {RESTART_ON_FAILURE, TASK_FAILED, true},
-		{RESTART_ON_FAILURE, TASK_REJECTED, true}, {RESTART_ON_FAILURE, TASK_COMPLETE, false},
-		{RESTART_NONE, TASK_FAILED, false},	 {RESTART_NONE, TASK_COMPLETE, false},
+		{RESTART_ANY, TASK_FAILED, true},
+		{RESTART_ANY, TASK_COMPLETE, true},
+		{RESTART_ANY, TASK_REJECTED, true},
+		{RESTART_ON_FAILURE, TASK_FAILED, true},
+		{RESTART_ON_FAILURE, TASK_REJECTED, true},
+		{RESTART_ON_FAILURE, TASK_COMPLETE, false},
+		{RESTART_NONE, TASK_FAILED, false},
+		{RESTART_NONE, TASK_COMPLETE, false},
 		{RESTART_NONE, TASK_REJECTED, false},
 	};
 
@@ -86,7 +91,8 @@ static void without_a_policy_it_is_any_after_5s(void **state)
 	rounds_fini(&r);
 }
 
-/* The successor is rejected while it still waits: the next one does not come before that wait is over. */
+/* The successor is rejected while it still waits: the next one does not come before that wait is
+ * over. */
 static void no_tight_loop(void **state)
 {
 	struct rounds r;
@@ -170,12 +176,15 @@ static void attempts_are_counted_by_version(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), service("web", .max_attempts = 1, .version = 2, .env = "B", .previous_env = "A"),
-				task("o1", .slot = 1, .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN,
-				     .created_at = NOW - 50 * SEC),
-				task("o2", .slot = 1, .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN,
-				     .created_at = NOW - 40 * SEC),
-				task("t1", .slot = 1, .node = "n1", .version = 2, .created_at = NOW - 30 * SEC)));
+	rounds_init(&r, view_of(node("n1"),
+				service("web", .max_attempts = 1, .version = 2, .env = "B",
+					.previous_env = "A"),
+				task("o1", .slot = 1, .node = "n1", .state = TASK_FAILED,
+				     .desired = TASK_SHUTDOWN, .created_at = NOW - 50 * SEC),
+				task("o2", .slot = 1, .node = "n1", .state = TASK_FAILED,
+				     .desired = TASK_SHUTDOWN, .created_at = NOW - 40 * SEC),
+				task("t1", .slot = 1, .node = "n1", .version = 2,
+				     .created_at = NOW - 30 * SEC)));
 	assert_int_equal(fail_until_it_stays(&r, SEC, 5), 1);
 	rounds_fini(&r);
 }
@@ -341,14 +350,17 @@ static void paused_nodes_keep_their_tasks(void **state)
 
 /* ---- half a plan */
 
-/* Each prefix of each round's changes is committed and its leader dies: the end is always the same. */
+/* Each prefix of each round's changes is committed and its leader dies: the end is always the same.
+ */
 static void any_part_of_a_plan_may_be_all_that_is_committed(void **state)
 {
 	for (size_t most = 0; most < 8; most++) {
 		struct rounds r;
 
-		rounds_init(&r, view_of(node("n1"), node("n2"), node("n3"), service("web", .replicas = 4),
-					task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
+		rounds_init(&r, view_of(node("n1"), node("n2"), node("n3"),
+					service("web", .replicas = 4),
+					task("t1", .slot = 1, .node = "n1"),
+					task("t2", .slot = 2, .node = "n1"),
 					task("t3", .slot = 3, .node = "n1", .state = TASK_FAILED),
 					task("t4", .slot = 4, .node = "n3")));
 		rounds_node_state(&r, "n1", NODE_DOWN);

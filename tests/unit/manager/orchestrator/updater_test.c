@@ -12,12 +12,16 @@
 #define START_FIRST SKEIN__UPDATE_ORDER__START_FIRST
 
 /* Three running tasks of version 1 ("A=old"), a service of version 2 ("A=new"). */
-#define updated(...) service("web", .replicas = 3, .version = 2, .env = "A=new", .previous_env = "A=old", ##__VA_ARGS__)
+#define updated(...)                                                                               \
+	service("web", .replicas = 3, .version = 2, .env = "A=new", .previous_env = "A=old",       \
+		##__VA_ARGS__)
 
 static void begin(struct rounds *r, struct built service)
 {
-	rounds_init(r, view_of(node("n1"), node("n2"), node("n3"), service, task("t1", .slot = 1, .node = "n1"),
-			       task("t2", .slot = 2, .node = "n2"), task("t3", .slot = 3, .node = "n3")));
+	rounds_init(r, view_of(node("n1"), node("n2"), node("n3"), service,
+			       task("t1", .slot = 1, .node = "n1"),
+			       task("t2", .slot = 2, .node = "n2"),
+			       task("t3", .slot = 3, .node = "n3")));
 	rounds_settle(r);
 }
 
@@ -48,7 +52,8 @@ static void agents_work(struct rounds *r)
 			continue;
 		if (!task_live(t))
 			rounds_report(r, id, TASK_SHUTDOWN);
-		else if (t->desired == (Skein__TaskState)TASK_RUNNING && task_state(t) != TASK_RUNNING)
+		else if (t->desired == (Skein__TaskState)TASK_RUNNING &&
+			 task_state(t) != TASK_RUNNING)
 			rounds_report(r, id, TASK_RUNNING);
 	}
 	free(tasks);
@@ -219,8 +224,8 @@ static void placement_alone(void **state)
 				task("t2", .slot = 2, .node = "n2")));
 	rounds_settle(&r);
 	s = pb_dup(web(&r));
-	pb_strs_add(&s->spec->task->placement->n_constraints, &s->spec->task->placement->constraints,
-		    "node.labels.rack==a");
+	pb_strs_add(&s->spec->task->placement->n_constraints,
+		    &s->spec->task->placement->constraints, "node.labels.rack==a");
 	s->spec_version = 2;
 	rounds_put(&r, KIND_SERVICE, "web", s);
 	rounds_settle(&r);
@@ -234,7 +239,8 @@ static void another_registry_password(void **state)
 	struct rounds r;
 	pb_service *s;
 
-	rounds_init(&r, view_of(node("n1"), service("web", .replicas = 2), task("t1", .slot = 1, .node = "n1"),
+	rounds_init(&r, view_of(node("n1"), service("web", .replicas = 2),
+				task("t1", .slot = 1, .node = "n1"),
 				task("t2", .slot = 2, .node = "n1", .state = TASK_PREPARING)));
 	rounds_settle(&r);
 	s = pb_dup(web(&r));

@@ -12,8 +12,8 @@
 
 static pb_node *sample(void)
 {
-	return node("n1", .labels = "rack=a;Zone=North;empty=", .engine_labels = "disk=ssd", .hostname = "Alpha",
-		    .address = "10.1.2.3", .role = NODE_ROLE_MANAGER)
+	return node("n1", .labels = "rack=a;Zone=North;empty=", .engine_labels = "disk=ssd",
+		    .hostname = "Alpha", .address = "10.1.2.3", .role = NODE_ROLE_MANAGER)
 		.obj;
 }
 

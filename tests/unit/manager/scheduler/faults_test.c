@@ -8,9 +8,11 @@
 
 #include "manager/scheduler/faults.h"
 
-static void note(struct faults *f, const char *id, const char *node, uint64_t version, int state, int64_t at)
+static void note(struct faults *f, const char *id, const char *node, uint64_t version, int state,
+		 int64_t at)
 {
-	_cleanup_pb_ pb_task *t = task(id, .node = node, .version = version, .state = state, .at = at).obj;
+	_cleanup_pb_ pb_task *t =
+		task(id, .node = node, .version = version, .state = state, .at = at).obj;
 
 	faults_note(f, t, NOW);
 }

@@ -8,7 +8,7 @@
 
 #include "manager/scheduler/scheduler.h"
 
-#define pending(id_, slot_, ...) \
+#define pending(id_, slot_, ...)                                                                   \
 	task(id_, .slot = slot_, .state = TASK_PENDING, .created_at = NOW, .at = NOW, ##__VA_ARGS__)
 
 /* Schedule once and commit. */
@@ -47,30 +47,37 @@ static void reasons_in_the_status(void **state)
 {
 	struct refusal cases[] = {
 		{service("web"), {{0}}, "no suitable node"},
-		{service("web"), {node("n1", .state = NODE_DOWN)},
+		{service("web"),
+		 {node("n1", .state = NODE_DOWN)},
 		 "no suitable node (1 node not available for new tasks (1 down))"},
 		{service("web"),
 		 {node("n1", .state = NODE_DOWN), node("n2", .availability = AVAILABILITY_DRAIN),
-		  node("n3", .availability = AVAILABILITY_PAUSE), node("n4", .state = NODE_UNKNOWN)},
+		  node("n3", .availability = AVAILABILITY_PAUSE),
+		  node("n4", .state = NODE_UNKNOWN)},
 		 "no suitable node (4 nodes not available for new tasks "
 		 "(1 down, 1 in unknown state, 1 drained, 1 paused))"},
 		{service("web", .mem_bytes = 4 * GIB),
 		 {node("n1", .mem_bytes = 1288490189), node("n2", .mem_bytes = 800 * MIB),
 		  node("n3", .state = NODE_DISCONNECTED)},
-		 "no suitable node (insufficient memory on 2 nodes (asked 4GiB, free 1.2GiB, 800MiB); "
+		 "no suitable node (insufficient memory on 2 nodes (asked 4GiB, free 1.2GiB, "
+		 "800MiB); "
 		 "1 node not available for new tasks (1 disconnected))"},
 		{service("web", .mem_bytes = GIB),
-		 {node("n1", .mem_bytes = MIB), node("n2", .mem_bytes = 3 * MIB), node("n3", .mem_bytes = 2 * MIB),
-		  node("n4", .mem_bytes = 4 * MIB)},
-		 "no suitable node (insufficient memory on 4 nodes (asked 1GiB, free 4MiB, 3MiB, 2MiB, ...))"},
-		{service("web", .cpu_nano = 5 * CPU / 2), {node("n1", .cpu_nano = 2 * CPU)},
+		 {node("n1", .mem_bytes = MIB), node("n2", .mem_bytes = 3 * MIB),
+		  node("n3", .mem_bytes = 2 * MIB), node("n4", .mem_bytes = 4 * MIB)},
+		 "no suitable node (insufficient memory on 4 nodes (asked 1GiB, free 4MiB, 3MiB, "
+		 "2MiB, ...))"},
+		{service("web", .cpu_nano = 5 * CPU / 2),
+		 {node("n1", .cpu_nano = 2 * CPU)},
 		 "no suitable node (insufficient CPU on 1 node (asked 2.5, free 2))"},
-		{service("web", .pids = 100), {node("n1", .pids = 99)},
+		{service("web", .pids = 100),
+		 {node("n1", .pids = 99)},
 		 "no suitable node (insufficient pids on 1 node (asked 100, free 99))"},
 		{service("web", .constraints = "node.labels.rack==b"),
 		 {node("n1", .labels = "rack=a"), node("n2")},
 		 "no suitable node (scheduling constraints not satisfied on 2 nodes)"},
-		{service("web", .constraints = "cannot be read"), {node("n1")},
+		{service("web", .constraints = "cannot be read"),
+		 {node("n1")},
 		 "no suitable node (scheduling constraints not satisfied on 1 node)"},
 	};
 
@@ -92,11 +99,13 @@ static void max_replicas_per_node(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web", .max_per_node = 1),
-				task("t0", .slot = 1, .node = "n1"), pending("t1", 2), pending("t2", 3)));
+				task("t0", .slot = 1, .node = "n1"), pending("t1", 2),
+				pending("t2", 3)));
 	schedule(&r);
 	assert_on(&r, "t1", "n2");
-	assert_pending(&r, "t2",
-		       "no suitable node (max replicas per node limit exceed on 2 nodes (limit 1))");
+	assert_pending(
+		&r, "t2",
+		"no suitable node (max replicas per node limit exceed on 2 nodes (limit 1))");
 	rounds_fini(&r);
 }
 
@@ -105,9 +114,11 @@ static void resources_of_a_stopping_task_are_held(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1", .mem_bytes = GIB), service("web", .mem_bytes = GIB),
-				task("t0", .slot = 1, .node = "n1", .desired = TASK_SHUTDOWN), pending("t1", 1)));
+				task("t0", .slot = 1, .node = "n1", .desired = TASK_SHUTDOWN),
+				pending("t1", 1)));
 	schedule(&r);
-	assert_pending(&r, "t1", "no suitable node (insufficient memory on 1 node (asked 1GiB, free 0B))");
+	assert_pending(&r, "t1",
+		       "no suitable node (insufficient memory on 1 node (asked 1GiB, free 0B))");
 	rounds_report(&r, "t0", TASK_SHUTDOWN);
 	schedule(&r);
 	assert_on(&r, "t1", "n1");
@@ -125,7 +136,8 @@ static void placed_tasks_take_room(void **state)
 	assert_on(&r, "t1", "n1");
 	assert_on(&r, "t2", "n2");
 	assert_on(&r, "t3", "n1");
-	assert_pending(&r, "t4", "no suitable node (insufficient CPU on 2 nodes (asked 1, free 0, 0))");
+	assert_pending(&r, "t4",
+		       "no suitable node (insufficient CPU on 2 nodes (asked 1, free 0, 0))");
 	rounds_fini(&r);
 }
 
@@ -138,7 +150,8 @@ static void fewer_tasks_of_the_service_first(void **state)
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web"), service("db"),
 				task("w1", .slot = 1, .node = "n1"),
 				task("d1", .service = "db", .slot = 1, .node = "n2"),
-				task("d2", .service = "db", .slot = 2, .node = "n2"), pending("t1", 2)));
+				task("d2", .service = "db", .slot = 2, .node = "n2"),
+				pending("t1", 2)));
 	schedule(&r);
 	assert_on(&r, "t1", "n2");
 	rounds_fini(&r);
@@ -149,7 +162,8 @@ static void then_fewer_tasks(void **state)
 	struct rounds r;
 
 	rounds_init(&r, view_of(node("n1"), node("n2"), service("web"), service("db"),
-				task("d1", .service = "db", .slot = 1, .node = "n1"), pending("t1", 1)));
+				task("d1", .service = "db", .slot = 1, .node = "n1"),
+				pending("t1", 1)));
 	schedule(&r);
 	assert_on(&r, "t1", "n2");
 	rounds_fini(&r);
@@ -159,8 +173,9 @@ static void then_the_image_then_the_id(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), node("n2"), node("n3", .image = "docker.io/library/web:latest"),
-				service("web"), pending("t1", 1), pending("t2", 2), pending("t3", 3)));
+	rounds_init(&r, view_of(node("n1"), node("n2"),
+				node("n3", .image = "docker.io/library/web:latest"), service("web"),
+				pending("t1", 1), pending("t2", 2), pending("t3", 3)));
 	schedule(&r);
 	assert_on(&r, "t1", "n3");
 	assert_on(&r, "t2", "n1");
@@ -194,14 +209,16 @@ static void a_node_that_fails_is_the_last_choice(void **state)
 
 		rounds_init(&r, view_of(node("n1"), node("n2"), service("web"), service("db"),
 					task("w1", .slot = 9, .node = "n2"), pending("t1", 1),
-					task("v2", .slot = 8, .node = "n1", .version = 2, .state = TASK_FAILED,
-					     .desired = TASK_SHUTDOWN, .at = NOW)));
+					task("v2", .slot = 8, .node = "n1", .version = 2,
+					     .state = TASK_FAILED, .desired = TASK_SHUTDOWN,
+					     .at = NOW)));
 		for (unsigned i = 0; i < failures; i++) {
 			char id[8];
 
 			snprintf(id, sizeof(id), "f%u", i);
-			view_add(r.view, task(id, .slot = 1, .node = "n1", .state = TASK_FAILED,
-					      .desired = TASK_SHUTDOWN, .at = NOW - (int64_t)i * 60 * SEC));
+			view_add(r.view,
+				 task(id, .slot = 1, .node = "n1", .state = TASK_FAILED,
+				      .desired = TASK_SHUTDOWN, .at = NOW - (int64_t)i * 60 * SEC));
 		}
 		rounds_commit(&r, rounds_plan(&r, scope_and_schedule), SIZE_MAX, NULL, NULL);
 		assert_string_equal(view_task(r.view, "t1")->node_id, failures < 5 ? "n1" : "n2");
@@ -235,8 +252,8 @@ static void spread_over_racks(void **state)
 
 	/* One node in rack a, three in rack b, one without a rack: a branch of its own. */
 	rounds_init(&r, view_of(node("n1", .labels = "rack=a"), node("n2", .labels = "rack=b"),
-				node("n3", .labels = "rack=b"), node("n4", .labels = "rack=b"), node("n5"),
-				service("web", .spread = "node.labels.rack")));
+				node("n3", .labels = "rack=b"), node("n4", .labels = "rack=b"),
+				node("n5"), service("web", .spread = "node.labels.rack")));
 	add_pending(&r, 1, 9);
 	schedule(&r);
 	assert_int_equal(on_node(&r, "n1"), 3);
@@ -251,8 +268,10 @@ static void spread_on_two_levels(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1", .labels = "dc=x;rack=1"), node("n2", .labels = "dc=x;rack=2"),
-				node("n3", .labels = "dc=x;rack=2"), node("n4", .labels = "dc=y;rack=1"),
+	rounds_init(&r, view_of(node("n1", .labels = "dc=x;rack=1"),
+				node("n2", .labels = "dc=x;rack=2"),
+				node("n3", .labels = "dc=x;rack=2"),
+				node("n4", .labels = "dc=y;rack=1"),
 				service("web", .spread = "node.labels.dc;node.labels.rack")));
 	add_pending(&r, 1, 8);
 	schedule(&r);
@@ -282,10 +301,11 @@ static void equal_branches_by_load(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1", .labels = "rack=a"), node("n2", .labels = "rack=b"),
-				service("s1", .spread = "node.labels.rack"),
-				service("s2", .spread = "node.labels.rack"), pending("t1", 1, .service = "s1"),
-				pending("t2", 1, .service = "s2")));
+	rounds_init(&r,
+		    view_of(node("n1", .labels = "rack=a"), node("n2", .labels = "rack=b"),
+			    service("s1", .spread = "node.labels.rack"),
+			    service("s2", .spread = "node.labels.rack"),
+			    pending("t1", 1, .service = "s1"), pending("t2", 1, .service = "s2")));
 	schedule(&r);
 	assert_int_equal(on_node(&r, "n1"), 1);
 	assert_int_equal(on_node(&r, "n2"), 1);
@@ -298,14 +318,15 @@ static void bound_tasks(void **state)
 {
 	struct rounds r;
 
-	rounds_init(&r, view_of(node("n1"), node("n2", .mem_bytes = MIB), service("web", .global = true,
-										  .mem_bytes = GIB),
+	rounds_init(&r, view_of(node("n1"), node("n2", .mem_bytes = MIB),
+				service("web", .global = true, .mem_bytes = GIB),
 				pending("t1", 0, .node = "n1"), pending("t2", 0, .node = "n2")));
 	schedule(&r);
 	assert_int_equal(task_state(view_task(r.view, "t1")), TASK_ASSIGNED);
 	assert_string_equal(view_task(r.view, "t1")->status->message,
 			    "scheduler confirmed task can run on preassigned node");
-	assert_pending(&r, "t2", "no suitable node (insufficient memory on 1 node (asked 1GiB, free 1MiB))");
+	assert_pending(&r, "t2",
+		       "no suitable node (insufficient memory on 1 node (asked 1GiB, free 1MiB))");
 	rounds_fini(&r);
 }
 
@@ -365,7 +386,9 @@ static void the_reason_is_written_once(void **state)
 	wakes_due(&r.wakes, r.now, &r.dirty);
 	assert_true(r.dirty.schedule);
 	schedule(&r);
-	assert_pending(&r, "t1", "no suitable node (insufficient memory on 1 node (asked 2GiB, free 1023MiB))");
+	assert_pending(
+		&r, "t1",
+		"no suitable node (insufficient memory on 1 node (asked 2GiB, free 1023MiB))");
 	rounds_fini(&r);
 }
 
@@ -375,7 +398,8 @@ struct verdicts {
 	struct strbuf text;
 };
 
-static void on_verdict(void *data, const pb_node *node, bool fits, const char *filter, const char *reason)
+static void on_verdict(void *data, const pb_node *node, bool fits, const char *filter,
+		       const char *reason)
 {
 	struct verdicts *v = data;
 
@@ -386,12 +410,14 @@ static void on_verdict(void *data, const pb_node *node, bool fits, const char *f
 static void explain_names_each_node(void **state)
 {
 	struct verdicts v = {0};
-	struct view *view = view_of(
-		node("n1"), node("n2", .state = NODE_DOWN), node("n3", .availability = AVAILABILITY_DRAIN),
-		node("n4", .mem_bytes = 1288490189), node("n5", .labels = "rack=b"), node("n6", .labels = "rack=a"),
-		node("n7", .labels = "rack=a"),
-		service("web", .mem_bytes = 4 * GIB, .constraints = "node.labels.rack==a", .max_per_node = 1),
-		task("t1", .slot = 1, .node = "n6"), task("t2", .slot = 2, .node = "n7"));
+	struct view *view =
+		view_of(node("n1"), node("n2", .state = NODE_DOWN),
+			node("n3", .availability = AVAILABILITY_DRAIN),
+			node("n4", .mem_bytes = 1288490189), node("n5", .labels = "rack=b"),
+			node("n6", .labels = "rack=a"), node("n7", .labels = "rack=a"),
+			service("web", .mem_bytes = 4 * GIB, .constraints = "node.labels.rack==a",
+				.max_per_node = 1),
+			task("t1", .slot = 1, .node = "n6"), task("t2", .slot = 2, .node = "n7"));
 
 	scheduler_explain(view, view_task(view, "t1"), NOW, on_verdict, &v);
 	assert_string_equal(
@@ -414,7 +440,8 @@ static void many_nodes_and_tasks(void **state)
 	struct rounds r;
 	size_t most = 0, least = SIZE_MAX;
 
-	rounds_init(&r, view_of(service("web", .cpu_nano = CPU / 100, .constraints = "node.labels.even!=x")));
+	rounds_init(&r, view_of(service("web", .cpu_nano = CPU / 100,
+					.constraints = "node.labels.even!=x")));
 	for (unsigned i = 0; i < 3000; i++) {
 		char id[16];
 
