@@ -29,7 +29,8 @@ static json_t *find_entry(json_t *auths, const char *host)
 	const char *key;
 	json_t *entry;
 
-	json_object_foreach(auths, key, entry) {
+	json_object_foreach(auths, key, entry)
+	{
 		_cleanup_free_ char *bare = bare_host(key);
 
 		if (str_eq(bare, host) && json_is_object(entry) && json_object_size(entry) > 0)
@@ -42,7 +43,8 @@ static bool has_helper(json_t *root, const char *host)
 {
 	json_t *helpers = json_object_get(root, "credHelpers");
 
-	return json_is_string(json_object_get(root, "credsStore")) || (helpers && json_object_get(helpers, host));
+	return json_is_string(json_object_get(root, "credsStore")) ||
+	       (helpers && json_object_get(helpers, host));
 }
 
 static char *dump_entry(json_t *entry, const char *host)
@@ -62,10 +64,14 @@ char *auth_select(const char *text, const char *host, struct error *err)
 	char *ret = entry ? dump_entry(entry, host) : NULL;
 
 	if (!json_is_object(root))
-		error_set(err, ERR_INVALID, "not a file of registry logins: expected JSON with \"auths\"");
+		error_set(err, ERR_INVALID,
+			  "not a file of registry logins: expected JSON with \"auths\"");
 	else if (!entry && has_helper(root, host))
-		error_set(err, ERR_PRECONDITION, "the login for %s is kept by a credential helper, which clusterctl does not ask: "
-						 "use 'skopeo login %s'", host, host);
+		error_set(err, ERR_PRECONDITION,
+			  "the login for %s is kept by a credential helper, which clusterctl does "
+			  "not ask: "
+			  "use 'skopeo login %s'",
+			  host, host);
 	else if (!entry)
 		error_set(err, ERR_NOT_FOUND, "no login for %s", host);
 	json_decref(root);
@@ -112,7 +118,10 @@ char *auth_for_image(const char *image, struct error *err)
 		if (err->code != ERR_NOT_FOUND)
 			return NULL;
 	}
-	error_set(err, ERR_NOT_FOUND, "no login for %s was found: use 'skopeo login %s' first (looked at $REGISTRY_AUTH_FILE, "
-				      "$XDG_RUNTIME_DIR/containers/auth.json and ~/.docker/config.json)", ref.host, ref.host);
+	error_set(err, ERR_NOT_FOUND,
+		  "no login for %s was found: use 'skopeo login %s' first (looked at "
+		  "$REGISTRY_AUTH_FILE, "
+		  "$XDG_RUNTIME_DIR/containers/auth.json and ~/.docker/config.json)",
+		  ref.host, ref.host);
 	return NULL;
 }

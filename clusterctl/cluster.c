@@ -24,42 +24,57 @@ struct setup_flags {
 };
 #define S(kind, field) OPT_##kind(struct setup_flags, field)
 
-#define ADDRESS_OPTIONS                                                                                                  \
-	{"advertise-addr", 0, S(STR, advertise_addr), .arg = "ADDR|INTERFACE[:PORT]", .help = "where other nodes reach this one (found when there is just one address)"}, \
-	{"listen-addr", 0, S(STR, listen_addr), .arg = "ADDR:PORT", .def = "0.0.0.0:2377", .help = "where a manager on this host listens"}, \
-	{"availability", 0, S(ENUM, availability), .choices = "active|pause|drain", .def = "active", .help = "whether this node runs tasks"}
+/* clang-format off */
+#define ADDRESS_OPTIONS                                                                            \
+	{"advertise-addr", 0, S(STR, advertise_addr), .arg = "ADDR|INTERFACE[:PORT]",              \
+	 .help = "where other nodes reach this one (found when there is just one address)"},       \
+	{"listen-addr", 0, S(STR, listen_addr), .arg = "ADDR:PORT", .def = "0.0.0.0:2377",         \
+	 .help = "where a manager on this host listens"},                                          \
+	{"availability", 0, S(ENUM, availability), .choices = "active|pause|drain",                \
+	 .def = "active", .help = "whether this node runs tasks"}
+/* clang-format on */
 
 static const struct option_def init_options[] = {
 	HELP_OPTION,
 	ADDRESS_OPTIONS,
-	{"cert-expiry", 0, S(DURATION, cert_expiry), .def = "2160h", .min = 3600000000000, .max = INT64_MAX, .help = "life of the nodes' certificates"},
-	{"dispatcher-heartbeat", 0, S(DURATION, heartbeat), .help = "how often nodes report (0 = chosen by the number of nodes)"},
-	{"task-history-limit", 0, S(U64, history_limit), .def = "5", .max = 10000, .help = "tasks kept per slot, the running one included"},
-	{"force-new-cluster", 0, S(BOOL, force_new_cluster), .help = "make a cluster of one from this manager's state after the others were lost"},
-	{"etcd-endpoints", 0, S(LIST, etcd_endpoints), .arg = "URL", .help = "use this etcd instead of an embedded one"},
+	{"cert-expiry", 0, S(DURATION, cert_expiry), .def = "2160h", .min = 3600000000000,
+	 .max = INT64_MAX, .help = "life of the nodes' certificates"},
+	{"dispatcher-heartbeat", 0, S(DURATION, heartbeat),
+	 .help = "how often nodes report (0 = chosen by the number of nodes)"},
+	{"task-history-limit", 0, S(U64, history_limit), .def = "5", .max = 10000,
+	 .help = "tasks kept per slot, the running one included"},
+	{"force-new-cluster", 0, S(BOOL, force_new_cluster),
+	 .help = "make a cluster of one from this manager's state after the others were lost"},
+	{"etcd-endpoints", 0, S(LIST, etcd_endpoints), .arg = "URL",
+	 .help = "use this etcd instead of an embedded one"},
 	{"etcd-ca", 0, S(STR, etcd_ca), .arg = "FILE", .help = "root certificate of that etcd"},
-	{"etcd-cert", 0, S(STR, etcd_cert), .arg = "FILE", .help = "client certificate for that etcd"},
+	{"etcd-cert", 0, S(STR, etcd_cert), .arg = "FILE",
+	 .help = "client certificate for that etcd"},
 	{"etcd-key", 0, S(STR, etcd_key), .arg = "FILE", .help = "key of the client certificate"},
 	{0},
 };
 
 static const struct option_def join_options[] = {
 	HELP_OPTION,
-	{"token", 0, S(STR, token), .arg = "TOKEN", .help = "join token, from 'clusterctl join-token'", .secret = true},
-	{"token-file", 0, S(STR, token_file), .arg = "FILE", .help = "file with the join token ('-' = standard input); unlike --token not seen by other users"},
+	{"token", 0, S(STR, token), .arg = "TOKEN",
+	 .help = "join token, from 'clusterctl join-token'", .secret = true},
+	{"token-file", 0, S(STR, token_file), .arg = "FILE",
+	 .help = "file with the join token ('-' = standard input); unlike --token not seen by "
+		 "other users"},
 	ADDRESS_OPTIONS,
 	{0},
 };
 
 static const struct option_def leave_options[] = {
 	HELP_OPTION,
-	{"force", 0, S(BOOL, force), .help = "leave even as a manager, and even when no manager answers"},
+	{"force", 0, S(BOOL, force),
+	 .help = "leave even as a manager, and even when no manager answers"},
 	{0},
 };
 
 static Skein__Availability availability_of(const char *name)
 {
-	return str_eq(name, "drain") ? (Skein__Availability)AVAILABILITY_DRAIN
+	return str_eq(name, "drain")   ? (Skein__Availability)AVAILABILITY_DRAIN
 	       : str_eq(name, "pause") ? (Skein__Availability)AVAILABILITY_PAUSE
 				       : (Skein__Availability)AVAILABILITY_ACTIVE;
 }
@@ -69,15 +84,17 @@ static char *or_empty(char *s)
 	return s ?: (char *)"";
 }
 
-static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
 	struct setup_flags *f = flags;
 	Skein__InitRequest request = SKEIN__INIT_REQUEST__INIT;
 	_cleanup_pb_ Skein__InitResponse *reply = NULL;
 
 	if (f->etcd_endpoints.n == 0 && (f->etcd_ca || f->etcd_cert || f->etcd_key))
-		return ctl_usage(err, "--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
+		return ctl_usage(
+			err, "--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
 	request.listen_address = f->listen_addr;
 	request.advertise_address = or_empty(f->advertise_addr);
 	request.availability = availability_of(f->availability);
@@ -90,12 +107,14 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *fl
 	request.etcd_ca = or_empty(f->etcd_ca);
 	request.etcd_cert = or_empty(f->etcd_cert);
 	request.etcd_key = or_empty(f->etcd_key);
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "InitCluster", &request, SETUP_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "InitCluster", &request, SETUP_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	printf("Cluster initialized: this node (%s) is now a manager.\n\n"
 	       "To add a worker to this cluster, run on its host:\n\n"
 	       "    clusterctl join --token %s %s\n\n"
-	       "To add a manager, run 'clusterctl join-token manager' and follow the instructions.\n",
+	       "To add a manager, run 'clusterctl join-token manager' and follow the "
+	       "instructions.\n",
 	       reply->node_id, reply->worker_token, reply->address);
 	mem_wipe(reply->manager_token, strlen(reply->manager_token));
 	return CTL_OK;
@@ -115,7 +134,9 @@ static char *get_token(const struct setup_flags *f, struct error *err)
 	if (f->token)
 		return xstrdup(f->token);
 	if (!path) {
-		error_set(err, ERR_INVALID, "--token is missing: 'clusterctl join-token worker' on a manager prints it");
+		error_set(err, ERR_INVALID,
+			  "--token is missing: 'clusterctl join-token worker' on a manager prints "
+			  "it");
 		return NULL;
 	}
 	if (file_read(path, TOKEN_MAX_BYTES, &text, &len, err) < 0) {
@@ -125,8 +146,9 @@ static char *get_token(const struct setup_flags *f, struct error *err)
 	return xstrndup(text, strcspn(text, " \t\r\n"));
 }
 
-static enum ctl_exit run_join(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_join(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
 	struct setup_flags *f = flags;
 	_cleanup_free_ char *token = get_token(f, err);
@@ -146,17 +168,20 @@ static enum ctl_exit run_join(struct ctl *ctl, const struct verb *verb, void *fl
 	mem_wipe(token, strlen(token));
 	if (r < 0)
 		return CTL_FAILED;
-	printf("This node (%s) joined the cluster as a %s.\n", reply->node_id, pb_role_name((int)reply->role));
+	printf("This node (%s) joined the cluster as a %s.\n", reply->node_id,
+	       pb_role_name((int)reply->role));
 	return CTL_OK;
 }
 
-static enum ctl_exit run_leave(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			       const struct strv *args, struct error *err)
+static enum ctl_exit run_leave(struct ctl *ctl, const struct verb *verb, void *flags,
+			       const struct option_seen *seen, const struct strv *args,
+			       struct error *err)
 {
 	Skein__LeaveRequest request = SKEIN__LEAVE_REQUEST__INIT;
 
 	request.force = ((struct setup_flags *)flags)->force;
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "Leave", &request, SETUP_TIMEOUT_MS, NULL, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "Leave", &request, SETUP_TIMEOUT_MS, NULL, err) <
+	    0)
 		return CTL_FAILED;
 	puts("Node left the cluster.");
 	return CTL_OK;
@@ -165,16 +190,31 @@ static enum ctl_exit run_leave(struct ctl *ctl, const struct verb *verb, void *f
 /* ---------------------------------------------------------------- info, version */
 
 static const struct list_field info_fields[] = {
-	{"State", "State"},          {"Error", "Error"},       {"NodeID", "Node id"},
-	{"ClusterID", "Cluster id"}, {"Role", "Role"},         {"Address", "Address"},
-	{"Managers", "Managers"},    {"Session", "Session"},   {"TasksRunning", "Tasks running here"},
-	{"Hostname", "Host name"},   {"Version", "Version"},   {"Kernel", "Kernel"},
-	{"OS", "OS"},                {"CPUs", "CPUs"},         {"Memory", "Memory"},
-	{"Features", "Features"},    {"CertExpiresAt", "Certificate until"},
-	{"Leader", "Leader"},        {"ClusterManagers", "Managers in cluster"},
-	{"ClusterNodes", "Nodes in cluster"},                  {"ClusterServices", "Services"},
-	{"ClusterTasks", "Tasks running"},                     {"Etcd", "etcd"},
-	{"Warnings", "Warnings"},    {0},
+	{"State", "State"},
+	{"Error", "Error"},
+	{"NodeID", "Node id"},
+	{"ClusterID", "Cluster id"},
+	{"Role", "Role"},
+	{"Address", "Address"},
+	{"Managers", "Managers"},
+	{"Session", "Session"},
+	{"TasksRunning", "Tasks running here"},
+	{"Hostname", "Host name"},
+	{"Version", "Version"},
+	{"Kernel", "Kernel"},
+	{"OS", "OS"},
+	{"CPUs", "CPUs"},
+	{"Memory", "Memory"},
+	{"Features", "Features"},
+	{"CertExpiresAt", "Certificate until"},
+	{"Leader", "Leader"},
+	{"ClusterManagers", "Managers in cluster"},
+	{"ClusterNodes", "Nodes in cluster"},
+	{"ClusterServices", "Services"},
+	{"ClusterTasks", "Tasks running"},
+	{"Etcd", "etcd"},
+	{"Warnings", "Warnings"},
+	{0},
 };
 
 static void join_strings(struct strbuf *out, char *const *list, size_t n)
@@ -192,7 +232,8 @@ static void add_description(struct listing *l, const pb_node_description *d)
 	if (!d)
 		d = &none;
 	for (size_t i = 0; i < d->n_features; i++)
-		strbuf_printf(&features, "%s%s=%s", i ? " " : "", d->features[i]->key, d->features[i]->value);
+		strbuf_printf(&features, "%s%s=%s", i ? " " : "", d->features[i]->key,
+			      d->features[i]->value);
 	listing_cell(l, d->hostname);
 	listing_cell(l, d->agent_version);
 	listing_cell(l, d->kernel);
@@ -218,7 +259,8 @@ static void add_cluster(struct listing *l, const Skein__Info *info)
 	listing_cellf(l, "%u (%u ready)", info->nodes, info->nodes_ready);
 	listing_cellf(l, "%u", info->services);
 	listing_cellf(l, "%u", info->tasks_running);
-	listing_cellf(l, "%s%s%s", info->etcd_embedded ? "embedded" : "external", etcd.len ? ": " : "", etcd.p ?: "");
+	listing_cellf(l, "%s%s%s", info->etcd_embedded ? "embedded" : "external",
+		      etcd.len ? ": " : "", etcd.p ?: "");
 	listing_cell(l, warnings.p);
 }
 
@@ -254,12 +296,14 @@ struct info_flags {
 };
 static const struct option_def info_options[] = {
 	HELP_OPTION,
-	{"format", 0, OPT_STR(struct info_flags, format), .arg = "FORMAT", .help = "json or a template such as '{{.State}}'"},
+	{"format", 0, OPT_STR(struct info_flags, format), .arg = "FORMAT",
+	 .help = "json or a template such as '{{.State}}'"},
 	{0},
 };
 
-static enum ctl_exit run_info(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_info(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
 	_cleanup_listing_ struct listing l = {0};
 	_cleanup_pb_ Skein__LocalInfo *local = NULL;
@@ -271,13 +315,16 @@ static enum ctl_exit run_info(struct ctl *ctl, const struct verb *verb, void *fl
 
 	if (listing_init(&l, info_fields, ((struct info_flags *)flags)->format, false, err) < 0)
 		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty, CONN_TIMEOUT_MS, &local, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty, CONN_TIMEOUT_MS, &local, err) <
+	    0)
 		return CTL_FAILED;
 	add_local(&l, local);
-	listing_cell(&l, local->cert_expires_at ? clock_rfc3339(local->cert_expires_at, expires) : "");
+	listing_cell(&l,
+		     local->cert_expires_at ? clock_rfc3339(local->cert_expires_at, expires) : "");
 	/* a worker, and a node outside a cluster, have no manager to ask: that is no error here */
 	if ((*local->manager_socket || !str_empty(ctl->global.host)) &&
-	    conn_call(ctl_conn(ctl), CONN_MANAGER, "GetInfo", &request, CONN_TIMEOUT_MS, &info, &manager_err) < 0)
+	    conn_call(ctl_conn(ctl), CONN_MANAGER, "GetInfo", &request, CONN_TIMEOUT_MS, &info,
+		      &manager_err) < 0)
 		ctl_warn("%s", manager_err.msg);
 	add_cluster(&l, info);
 	if (l.kind == LISTING_TABLE)
@@ -287,16 +334,19 @@ static enum ctl_exit run_info(struct ctl *ctl, const struct verb *verb, void *fl
 	return CTL_OK;
 }
 
-static enum ctl_exit run_version(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				 const struct strv *args, struct error *err)
+static enum ctl_exit run_version(struct ctl *ctl, const struct verb *verb, void *flags,
+				 const struct option_seen *seen, const struct strv *args,
+				 struct error *err)
 {
 	_cleanup_pb_ Skein__LocalInfo *local = NULL;
 	Skein__Empty empty = SKEIN__EMPTY__INIT;
 
 	printf("clusterctl: %s\n", SKEIN_VERSION);
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty, CONN_TIMEOUT_MS, &local, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty, CONN_TIMEOUT_MS, &local, err) <
+	    0)
 		return CTL_FAILED;
-	printf("agent:      %s\n", local->description ? local->description->agent_version : "unknown");
+	printf("agent:      %s\n",
+	       local->description ? local->description->agent_version : "unknown");
 	return CTL_OK;
 }
 
@@ -305,7 +355,8 @@ const struct verb cluster_verbs[] = {
 		.name = "init",
 		.synopsis = "[OPTIONS]",
 		.help = "Make a new cluster with this host as its first manager",
-		.about = "Prints the command that lets other hosts join. The state of the cluster is kept in an etcd that the\n"
+		.about = "Prints the command that lets other hosts join. The state of the cluster "
+			 "is kept in an etcd that the\n"
 			 "manager starts, unless --etcd-endpoints names another one.",
 		.example = "clusterctl init --advertise-addr 10.0.0.1",
 		.options = init_options,
@@ -316,9 +367,12 @@ const struct verb cluster_verbs[] = {
 		.name = "join",
 		.synopsis = "[OPTIONS] HOST:PORT...",
 		.help = "Let this host join a cluster, as worker or manager depending on the token",
-		.about = "The token carries the digest of the cluster's root certificate: nothing is sent to a host that\n"
-			 "cannot show that certificate. With several addresses the first one that answers is used.",
-		.example = "clusterctl join --token SKEIN-1-... 10.0.0.1:2377\nclusterctl join --token-file /root/token 10.0.0.1:2377",
+		.about = "The token carries the digest of the cluster's root certificate: nothing "
+			 "is sent to a host that\n"
+			 "cannot show that certificate. With several addresses the first one that "
+			 "answers is used.",
+		.example = "clusterctl join --token SKEIN-1-... 10.0.0.1:2377\nclusterctl join "
+			   "--token-file /root/token 10.0.0.1:2377",
 		.options = join_options,
 		.flags_size = sizeof(struct setup_flags),
 		.min_args = 1,
@@ -329,7 +383,8 @@ const struct verb cluster_verbs[] = {
 		.name = "leave",
 		.synopsis = "[OPTIONS]",
 		.help = "Let this host leave its cluster",
-		.about = "Stops the node's tasks and forgets its certificate. The node is shown as down until 'clusterctl node rm'.\n"
+		.about = "Stops the node's tasks and forgets its certificate. The node is shown as "
+			 "down until 'clusterctl node rm'.\n"
 			 "A manager must be demoted first, or be forced.",
 		.example = "clusterctl leave",
 		.options = leave_options,

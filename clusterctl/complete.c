@@ -52,7 +52,8 @@ static void offer_verbs(struct completion *c, const char *noun)
 /* ---------------------------------------------------------------- reading the words so far */
 
 /* The option that a word names; *value is set when the word holds the value as well. */
-static const struct option_def *option_of(const struct option_def *defs, const char *word, const char **value)
+static const struct option_def *option_of(const struct option_def *defs, const char *word,
+					  const char **value)
 {
 	size_t len = strcspn(word, "=");
 
@@ -60,7 +61,8 @@ static const struct option_def *option_of(const struct option_def *defs, const c
 	if (word[0] != '-' || !word[1])
 		return NULL;
 	for (; defs->name; defs++) {
-		if (str_starts(word, "--") && strlen(defs->name) == len - 2 && strncmp(word + 2, defs->name, len - 2) == 0)
+		if (str_starts(word, "--") && strlen(defs->name) == len - 2 &&
+		    strncmp(word + 2, defs->name, len - 2) == 0)
 			return defs;
 		if (word[1] == defs->letter && defs->letter && len == 2)
 			return defs;
@@ -68,8 +70,8 @@ static const struct option_def *option_of(const struct option_def *defs, const c
 	return NULL;
 }
 
-/* Skip options from words[i] on; returns the index of the first other word. *open: the option whose value
- * is being typed as the last word. */
+/* Skip options from words[i] on; returns the index of the first other word. *open: the option whose
+ * value is being typed as the last word. */
 static size_t skip_options(const struct option_def *defs, const struct strv *words, size_t i,
 			   const struct option_def **open)
 {
@@ -121,7 +123,8 @@ static void complete_value(struct completion *c, const struct option_def *def)
 		offer_choices(c, "true|false");
 }
 
-static void complete_verb(struct completion *c, const struct verb *verb, const struct strv *words, size_t i)
+static void complete_verb(struct completion *c, const struct verb *verb, const struct strv *words,
+			  size_t i)
 {
 	const char *last = words->v[words->n - 1], *value = NULL;
 	const struct option_def *open = NULL, *def;
@@ -152,7 +155,8 @@ static void complete_verb(struct completion *c, const struct verb *verb, const s
 	}
 }
 
-static void complete_noun(struct completion *c, const struct noun *noun, const struct strv *words, size_t i)
+static void complete_noun(struct completion *c, const struct noun *noun, const struct strv *words,
+			  size_t i)
 {
 	const struct verb *alone = verb_find(noun->name, "");
 	const struct verb *verb;
@@ -212,13 +216,15 @@ static void *ask(struct conn *conn, enum conn_end end, const char *method, const
 	void *reply = NULL;
 
 	/* completion is silent: a TAB is no place for an error message */
-	return conn_call(conn, end, method, request, NAMES_TIMEOUT_MS, &reply, &err) < 0 ? NULL : reply;
+	return conn_call(conn, end, method, request, NAMES_TIMEOUT_MS, &reply, &err) < 0 ? NULL
+											 : reply;
 }
 
 static void offer_services(struct conn *conn, struct completion *c)
 {
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
-	_cleanup_pb_ Skein__ListServicesResponse *reply = ask(conn, CONN_MANAGER, "ListServices", &request);
+	_cleanup_pb_ Skein__ListServicesResponse *reply =
+		ask(conn, CONN_MANAGER, "ListServices", &request);
 
 	for (size_t i = 0; reply && i < reply->n_services; i++)
 		if (reply->services[i]->service && reply->services[i]->service->spec)
@@ -228,7 +234,8 @@ static void offer_services(struct conn *conn, struct completion *c)
 static void offer_nodes(struct conn *conn, struct completion *c)
 {
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
-	_cleanup_pb_ Skein__ListNodesResponse *reply = ask(conn, CONN_MANAGER, "ListNodes", &request);
+	_cleanup_pb_ Skein__ListNodesResponse *reply =
+		ask(conn, CONN_MANAGER, "ListNodes", &request);
 
 	for (size_t i = 0; reply && i < reply->n_nodes; i++) {
 		const pb_node *node = reply->nodes[i];
@@ -243,7 +250,8 @@ static void offer_nodes(struct conn *conn, struct completion *c)
 static void offer_tasks(struct conn *conn, struct completion *c)
 {
 	Skein__ListTasksRequest request = SKEIN__LIST_TASKS_REQUEST__INIT;
-	_cleanup_pb_ Skein__ListTasksResponse *reply = ask(conn, CONN_MANAGER, "ListTasks", &request);
+	_cleanup_pb_ Skein__ListTasksResponse *reply =
+		ask(conn, CONN_MANAGER, "ListTasks", &request);
 
 	for (size_t i = 0; reply && i < reply->n_tasks; i++)
 		offer(c, reply->tasks[i]->id);
@@ -252,7 +260,8 @@ static void offer_tasks(struct conn *conn, struct completion *c)
 static void offer_images(struct conn *conn, struct completion *c)
 {
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
-	_cleanup_pb_ Skein__ListImagesResponse *reply = ask(conn, CONN_AGENT, "ListImages", &request);
+	_cleanup_pb_ Skein__ListImagesResponse *reply =
+		ask(conn, CONN_AGENT, "ListImages", &request);
 
 	for (size_t i = 0; reply && i < reply->n_images; i++)
 		for (size_t k = 0; k < reply->images[i]->n_names; k++)
@@ -262,7 +271,8 @@ static void offer_images(struct conn *conn, struct completion *c)
 static void offer_tokens(struct conn *conn, struct completion *c)
 {
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
-	_cleanup_pb_ Skein__ListTokensResponse *reply = ask(conn, CONN_MANAGER, "ListTokens", &request);
+	_cleanup_pb_ Skein__ListTokensResponse *reply =
+		ask(conn, CONN_MANAGER, "ListTokens", &request);
 
 	for (size_t i = 0; reply && i < reply->n_tokens; i++)
 		offer(c, reply->tokens[i]->id);
@@ -309,7 +319,8 @@ void complete_script(FILE *out)
 	      "_clusterctl()\n"
 	      "{\n"
 	      "\tlocal IFS=$'\\n'\n"
-	      "\tCOMPREPLY=($(clusterctl __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null))\n"
+	      "\tCOMPREPLY=($(clusterctl __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" "
+	      "2>/dev/null))\n"
 	      "}\n"
 	      "complete -o bashdefault -o default -F _clusterctl clusterctl\n",
 	      out);

@@ -71,7 +71,8 @@ void conn_run(struct conn *conn, const bool *done)
 
 static char *socket_path(const struct conn *conn, enum conn_end end)
 {
-	return xasprintf("%s/%s", conn->global->run_dir, end == CONN_MANAGER ? "manager.sock" : "agent.sock");
+	return xasprintf("%s/%s", conn->global->run_dir,
+			 end == CONN_MANAGER ? "manager.sock" : "agent.sock");
 }
 
 /* A daemon that is not there is found here, at once and with the kernel's reason. */
@@ -81,8 +82,10 @@ static int probe_socket(const char *path, struct error *err)
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return error_set(err, ERR_INVALID, "--run-dir: the path %s is too long for a socket (at most %zu characters)",
-				 path, sizeof(addr.sun_path) - 1);
+		return error_set(
+			err, ERR_INVALID,
+			"--run-dir: the path %s is too long for a socket (at most %zu characters)",
+			path, sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return error_set_errno(err, errno, "%s", path);
@@ -96,8 +99,11 @@ static int check_agent(const char *path, struct error *err)
 	if (err->code == ERR_INVALID)
 		return -1;
 	if (err->code == ERR_DENIED)
-		return error_wrap(err, "cannot reach the agent: run as root or as a member of the socket's group");
-	return error_set(err, ERR_UNAVAILABLE, "cannot reach the agent at %s: is cluster-agent running?", path);
+		return error_wrap(
+			err,
+			"cannot reach the agent: run as root or as a member of the socket's group");
+	return error_set(err, ERR_UNAVAILABLE,
+			 "cannot reach the agent at %s: is cluster-agent running?", path);
 }
 
 /* Why there is no manager here, from the agent's point of view. Always -1. */
@@ -108,21 +114,27 @@ static int no_manager(struct conn *conn, const struct error *probe, struct error
 	Skein__Empty request = SKEIN__EMPTY__INIT;
 
 	if (probe->code == ERR_DENIED)
-		return error_set(err, ERR_DENIED, "cannot reach the manager: %s: run as root or as a member of the socket's group",
+		return error_set(err, ERR_DENIED,
+				 "cannot reach the manager: %s: run as root or as a member of the "
+				 "socket's group",
 				 probe->msg);
 	if (conn_call(conn, CONN_AGENT, "GetInfo", &request, CONN_TIMEOUT_MS, &info, err) < 0)
 		return -1;
 	if (str_eq(info->state, "inactive"))
-		return error_set(err, ERR_PRECONDITION, "this node is not part of a cluster: run 'clusterctl init' or "
-							"'clusterctl join' first, or use -H HOST:2377");
+		return error_set(err, ERR_PRECONDITION,
+				 "this node is not part of a cluster: run 'clusterctl init' or "
+				 "'clusterctl join' first, or use -H HOST:2377");
 	if (str_eq(info->state, "error"))
-		return error_set(err, ERR_PRECONDITION, "this node's agent is in trouble: %s", info->error);
+		return error_set(err, ERR_PRECONDITION, "this node's agent is in trouble: %s",
+				 info->error);
 	if ((int)info->role == NODE_ROLE_MANAGER)
-		return error_set(err, ERR_UNAVAILABLE, "the manager of this node does not answer: %s", probe->msg);
+		return error_set(err, ERR_UNAVAILABLE,
+				 "the manager of this node does not answer: %s", probe->msg);
 	for (size_t i = 0; i < info->n_managers; i++)
 		strbuf_printf(&known, "%s%s", i ? ", " : "", info->managers[i]);
 	return error_set(err, ERR_PRECONDITION,
-			 "this node is not a manager: the command needs one: use -H HOST:2377 or run the command on a manager "
+			 "this node is not a manager: the command needs one: use -H HOST:2377 or "
+			 "run the command on a manager "
 			 "(managers known here: %s)",
 			 known.len ? known.p : "none");
 }
@@ -163,8 +175,10 @@ static struct rpc_channel *open_remote(struct conn *conn, struct error *err)
 {
 	struct rpc_creds *creds = load_creds(conn->global, err);
 	_cleanup_free_ char *target = with_port(conn->global->host);
-	struct rpc_channel_options options = {
-		.target = target, .creds = creds, .keepalive_ms = 10000, .keepalive_timeout_ms = 5000};
+	struct rpc_channel_options options = {.target = target,
+					      .creds = creds,
+					      .keepalive_ms = 10000,
+					      .keepalive_timeout_ms = 5000};
 	struct rpc_channel *channel;
 
 	if (!creds)
@@ -215,7 +229,8 @@ void conn_explain(struct conn *conn, enum conn_end end, struct error *err)
 	if (err->code == ERR_UNAVAILABLE && end == CONN_MANAGER && !str_empty(host))
 		error_wrap(err, "the manager at %s", host);
 	else if (err->code == ERR_TIMEOUT)
-		error_wrap(err, "no answer from %s", end == CONN_MANAGER && !str_empty(host) ? host : path);
+		error_wrap(err, "no answer from %s",
+			   end == CONN_MANAGER && !str_empty(host) ? host : path);
 }
 
 /* ---------------------------------------------------------------- requests */
@@ -237,8 +252,8 @@ static void on_reply(void *data, const ProtobufCMessage *reply, const struct err
 		p->err = *err;
 }
 
-int conn_call(struct conn *conn, enum conn_end end, const char *method, const void *request, uint64_t timeout_ms,
-	      void *ret_reply, struct error *err)
+int conn_call(struct conn *conn, enum conn_end end, const char *method, const void *request,
+	      uint64_t timeout_ms, void *ret_reply, struct error *err)
 {
 	struct rpc_channel *channel = get_channel(conn, end, err);
 	struct pending p = {.err = ERROR_INIT};

@@ -28,11 +28,11 @@ void conn_run(struct conn *conn, const bool *done);
 
 /*
  * Unary request. *ret_reply is a heap message of the method's answer type (pb_free); may be NULL.
- *   Errors  of the method; ERR_UNAVAILABLE and ERR_PRECONDITION say which daemon cannot be reached and
- *           what to do about it
+ *   Errors  of the method; ERR_UNAVAILABLE and ERR_PRECONDITION say which daemon cannot be reached
+ * and what to do about it
  */
-int conn_call(struct conn *conn, enum conn_end end, const char *method, const void *request, uint64_t timeout_ms,
-	      void *ret_reply, struct error *err);
+int conn_call(struct conn *conn, enum conn_end end, const char *method, const void *request,
+	      uint64_t timeout_ms, void *ret_reply, struct error *err);
 
 /* Start a stream; NULL when there is nobody to talk to. */
 struct rpc_call *conn_stream(struct conn *conn, enum conn_end end, const char *method,

@@ -190,7 +190,9 @@ static enum ctl_exit conclude(struct converge *c, const char *name, struct error
 
 	if (c->interrupted) {
 		fflush(stdout);
-		fprintf(stderr, "%sThe service keeps converging in the background; see: clusterctl service ps %s\n",
+		fprintf(stderr,
+			"%sThe service keeps converging in the background; see: clusterctl service "
+			"ps %s\n",
 			c->terminal ? "\n" : "", name);
 		return CTL_INTERRUPTED;
 	}

@@ -20,10 +20,14 @@ const struct option_def global_options[] = {
 	{"version", 0, G(BOOL, version), .help = "print the version"},
 	{"host", 'H', G(STR, host), .arg = "HOST[:PORT]", .env = "CLUSTERCTL_HOST",
 	 .help = "manager to talk to; without it, the one on this host through its socket"},
-	{"tls-ca", 0, G(STR, tls_ca), .arg = "FILE", .env = "CLUSTERCTL_TLS_CA", .help = "root certificate of the cluster, for --host"},
-	{"tls-cert", 0, G(STR, tls_cert), .arg = "FILE", .env = "CLUSTERCTL_TLS_CERT", .help = "certificate of a manager, for --host"},
-	{"tls-key", 0, G(STR, tls_key), .arg = "FILE", .env = "CLUSTERCTL_TLS_KEY", .help = "key of that certificate"},
-	{"run-dir", 0, G(STR, run_dir), .arg = "DIR", .def = "/run/skein", .env = "SKEIN_RUN_DIR", .help = "directory of the daemons' sockets"},
+	{"tls-ca", 0, G(STR, tls_ca), .arg = "FILE", .env = "CLUSTERCTL_TLS_CA",
+	 .help = "root certificate of the cluster, for --host"},
+	{"tls-cert", 0, G(STR, tls_cert), .arg = "FILE", .env = "CLUSTERCTL_TLS_CERT",
+	 .help = "certificate of a manager, for --host"},
+	{"tls-key", 0, G(STR, tls_key), .arg = "FILE", .env = "CLUSTERCTL_TLS_KEY",
+	 .help = "key of that certificate"},
+	{"run-dir", 0, G(STR, run_dir), .arg = "DIR", .def = "/run/skein", .env = "SKEIN_RUN_DIR",
+	 .help = "directory of the daemons' sockets"},
 	{0},
 };
 
@@ -72,10 +76,11 @@ static void report(const struct verb *verb, enum ctl_exit status, const struct e
 static int check_count(const struct verb *verb, const struct strv *args, struct error *err)
 {
 	if (args->n < verb->min_args)
-		return error_set(err, ERR_INVALID, "%s argument: expected %s", args->n ? "missing" : "missing an", verb->synopsis);
+		return error_set(err, ERR_INVALID, "%s argument: expected %s",
+				 args->n ? "missing" : "missing an", verb->synopsis);
 	if (args->n > verb->max_args)
-		return error_set(err, ERR_INVALID, "unexpected argument \"%.200s\": expected %s", args->v[verb->max_args],
-				 verb->synopsis);
+		return error_set(err, ERR_INVALID, "unexpected argument \"%.200s\": expected %s",
+				 args->v[verb->max_args], verb->synopsis);
 	return 0;
 }
 
@@ -87,9 +92,11 @@ static void hint_global(struct error *err)
 		_cleanup_free_ char *letter = xasprintf("unknown flag -%c", def->letter ?: '?');
 		size_t len = strlen(name);
 
-		if ((strncmp(err->msg, name, len) == 0 && (!err->msg[len] || err->msg[len] == ':')) ||
+		if ((strncmp(err->msg, name, len) == 0 &&
+		     (!err->msg[len] || err->msg[len] == ':')) ||
 		    (def->letter && str_eq(err->msg, letter))) {
-			error_set(err, ERR_INVALID, "--%s is a global flag: it stands before the command", def->name);
+			error_set(err, ERR_INVALID,
+				  "--%s is a global flag: it stands before the command", def->name);
 			return;
 		}
 	}
@@ -104,7 +111,8 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, int argc, char **a
 	enum ctl_exit status = CTL_USAGE;
 
 	options_defaults(verb->options, flags);
-	if (options_parse_args(verb->options, flags, argc, argv, verb->stop_at_first_arg, &args, &seen, &err) < 0) {
+	if (options_parse_args(verb->options, flags, argc, argv, verb->stop_at_first_arg, &args,
+			       &seen, &err) < 0) {
 		hint_global(&err);
 	} else if (*(bool *)flags) {
 		if (*verb->name)
@@ -124,7 +132,8 @@ static int unknown_command(const char *noun, const char *word)
 {
 	const char *near = help_nearest(noun, word);
 
-	fprintf(stderr, "clusterctl: unknown command \"%s%s%.100s\"", noun ?: "", noun ? " " : "", word);
+	fprintf(stderr, "clusterctl: unknown command \"%s%s%.100s\"", noun ?: "", noun ? " " : "",
+		word);
 	if (near)
 		fprintf(stderr, ": did you mean \"%s%s%s\"?", noun ?: "", noun ? " " : "", near);
 	fprintf(stderr, "\nSee 'clusterctl%s%s --help'.\n", noun ? " " : "", noun ?: "");
@@ -158,7 +167,9 @@ static int run_noun(struct ctl *ctl, const struct noun *noun, int argc, char **a
 static int run_help(int argc, char **argv)
 {
 	const struct noun *noun = argc > 0 ? noun_find(argv[0]) : NULL;
-	const struct verb *verb = argc > 1 && noun ? verb_find(argv[0], argv[1]) : argc > 0 ? verb_find(NULL, argv[0]) : NULL;
+	const struct verb *verb = argc > 1 && noun ? verb_find(argv[0], argv[1])
+				  : argc > 0	   ? verb_find(NULL, argv[0])
+						   : NULL;
 
 	if (verb)
 		help_verb(verb, stdout);
@@ -197,16 +208,19 @@ static int dispatch(struct ctl *ctl, struct strv *args)
 	return verb ? run_verb(ctl, verb, argc, argv) : unknown_command(NULL, word);
 }
 
-static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *args, struct error *err)
+static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *args,
+			struct error *err)
 {
 	const struct global_flags *g = &ctl->global;
 
-	if (options_parse_args(global_options, &ctl->global, argc - 1, argv + 1, true, args, NULL, err) < 0)
+	if (options_parse_args(global_options, &ctl->global, argc - 1, argv + 1, true, args, NULL,
+			       err) < 0)
 		return -1;
 	if (!g->help && !g->version && !str_empty(g->host) &&
 	    (str_empty(g->tls_ca) || str_empty(g->tls_cert) || str_empty(g->tls_key)))
 		return error_set(err, ERR_INVALID,
-				 "--host needs --tls-ca, --tls-cert and --tls-key as well: on a manager, root.crt, node.crt and "
+				 "--host needs --tls-ca, --tls-cert and --tls-key as well: on a "
+				 "manager, root.crt, node.crt and "
 				 "node.key in /var/lib/skein/identity");
 	return 0;
 }
@@ -218,7 +232,8 @@ int ctl_main(int argc, char **argv)
 	struct error err = ERROR_INIT;
 	int status = CTL_USAGE;
 
-	/* a reader that went away (`| head`) is seen as an error of write, not as death in the middle of gRPC */
+	/* a reader that went away (`| head`) is seen as an error of write, not as death in the
+	 * middle of gRPC */
 	signal(SIGPIPE, SIG_IGN);
 	log_init("ctl", getenv("CLUSTERCTL_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 	options_defaults(global_options, &ctl.global);

@@ -23,7 +23,8 @@ struct ctl {
 int ctl_main(int argc, char **argv);
 
 /* For verbs that find a mistake of the user before anything is sent: CTL_USAGE. */
-enum ctl_exit ctl_usage(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum ctl_exit ctl_usage(struct error *err, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 struct conn *ctl_conn(struct ctl *ctl);
 

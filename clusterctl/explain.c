@@ -10,7 +10,8 @@
 static void put_task_line(const Skein__TaskExplanation *e, bool last, FILE *out)
 {
 	_cleanup_free_ char *name = e->task ? ps_task_name(e->task) : xstrdup("(not made yet)");
-	const char *state = e->task && e->task->status ? ps_state_text((int)e->task->status->state) : "New";
+	const char *state =
+		e->task && e->task->status ? ps_state_text((int)e->task->status->state) : "New";
 
 	fprintf(out, "%s %s  %s", last ? "└─" : "├─", name, state);
 	if (*e->node_name)
@@ -45,9 +46,10 @@ static void put_task(const Skein__TaskExplanation *e, bool last, FILE *out)
 
 		if (!is_shown(e, v))
 			continue;
-		_cleanup_free_ char *text = xasprintf("%s: %s%s%s", *v->node_name ? v->node_name : v->node_id,
-						      v->fits ? "fits" : v->reason,
-						      v->fits && *v->reason ? ": " : "", v->fits ? v->reason : "");
+		_cleanup_free_ char *text =
+			xasprintf("%s: %s%s%s", *v->node_name ? v->node_name : v->node_id,
+				  v->fits ? "fits" : v->reason, v->fits && *v->reason ? ": " : "",
+				  v->fits ? v->reason : "");
 
 		put_detail(out, last, --left == 0, text);
 	}
@@ -55,7 +57,8 @@ static void put_task(const Skein__TaskExplanation *e, bool last, FILE *out)
 
 static int compare(const void *pa, const void *pb)
 {
-	const Skein__TaskExplanation *a = *(Skein__TaskExplanation *const *)pa, *b = *(Skein__TaskExplanation *const *)pb;
+	const Skein__TaskExplanation *a = *(Skein__TaskExplanation *const *)pa,
+				     *b = *(Skein__TaskExplanation *const *)pb;
 
 	if (!a->task || !b->task)
 		return (a->task == NULL) - (b->task == NULL);
@@ -66,7 +69,8 @@ static int compare(const void *pa, const void *pb)
 
 void explain_print(const Skein__ExplainServiceResponse *reply, FILE *out)
 {
-	const char *name = reply->service && reply->service->spec ? reply->service->spec->name : "service";
+	const char *name =
+		reply->service && reply->service->spec ? reply->service->spec->name : "service";
 
 	/* the manager's summary begins with the name */
 	if (str_starts(reply->summary, name))

@@ -23,7 +23,8 @@ static unsigned help_width(FILE *out)
 
 char *help_command(const struct verb *verb)
 {
-	return xasprintf("clusterctl%s%s%s%s", verb->noun ? " " : "", verb->noun ?: "", *verb->name ? " " : "", verb->name);
+	return xasprintf("clusterctl%s%s%s%s", verb->noun ? " " : "", verb->noun ?: "",
+			 *verb->name ? " " : "", verb->name);
 }
 
 /* Indented lines of a text that has newlines of its own. */

@@ -1,4 +1,5 @@
-/* help - the texts made from the table of verbs: --help, man pages, completion. No request is sent here. */
+/* help - the texts made from the table of verbs: --help, man pages, completion. No request is sent
+ * here. */
 #pragma once
 #include "verbs.h"
 

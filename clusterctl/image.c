@@ -26,12 +26,14 @@ struct image_flags {
 static const struct option_def pull_options[] = {
 	HELP_OPTION,
 	{"quiet", 'q', I(BOOL, quiet), .help = "no progress"},
-	{"with-registry-auth", 0, I(BOOL, with_auth), .help = "use this user's login for the image's registry"},
+	{"with-registry-auth", 0, I(BOOL, with_auth),
+	 .help = "use this user's login for the image's registry"},
 	{0},
 };
 static const struct option_def load_options[] = {
 	HELP_OPTION,
-	{"input", 'i', I(STR, input), .arg = "FILE", .help = "archive to read ('-' or nothing: standard input)"},
+	{"input", 'i', I(STR, input), .arg = "FILE",
+	 .help = "archive to read ('-' or nothing: standard input)"},
 	{"quiet", 'q', I(BOOL, quiet), .help = "no progress"},
 	{0},
 };
@@ -48,9 +50,9 @@ struct transfer {
 	struct rpc_call *call;
 	bool quiet, done, failed;
 	struct error err;
-	char *result;       /* what the last message named */
+	char *result; /* what the last message named */
 
-	int fd;             /* load: the archive; -1 otherwise */
+	int fd; /* load: the archive; -1 otherwise */
 	uv_fs_t read;
 	bool reading;
 	struct error read_err;
@@ -69,7 +71,8 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *msg, void 
 	if (!progress->image)
 		return;
 	free(t->result);
-	t->result = xstrdup(progress->image->n_names > 0 ? progress->image->names[0] : progress->image->digest);
+	t->result = xstrdup(progress->image->n_names > 0 ? progress->image->names[0]
+							 : progress->image->digest);
 }
 
 static void on_done(struct rpc_call *call, const struct error *err, void *data)
@@ -101,8 +104,9 @@ static enum ctl_exit finish(struct transfer *t, const char *verb, struct error *
 	return status;
 }
 
-static enum ctl_exit run_pull(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_pull(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
 	static const struct rpc_handlers handlers = {.on_message = on_message, .on_done = on_done};
 	const struct image_flags *f = flags;
@@ -191,7 +195,9 @@ static int open_archive(const char *path, struct error *err)
 
 	if (!path || str_eq(path, "-")) {
 		if (isatty(STDIN_FILENO))
-			return error_set(err, ERR_INVALID, "standard input is a terminal: give the archive with --input FILE");
+			return error_set(
+				err, ERR_INVALID,
+				"standard input is a terminal: give the archive with --input FILE");
 		return dup(STDIN_FILENO);
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -200,10 +206,12 @@ static int open_archive(const char *path, struct error *err)
 	return fd;
 }
 
-static enum ctl_exit run_load(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_load(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
-	static const struct rpc_handlers handlers = {.on_message = on_message, .on_drain = on_drain, .on_done = on_done};
+	static const struct rpc_handlers handlers = {
+		.on_message = on_message, .on_drain = on_drain, .on_done = on_done};
 	const struct image_flags *f = flags;
 	_cleanup_close_ int fd = open_archive(f->input, err);
 	_cleanup_free_ char *chunk = NULL;
@@ -223,13 +231,19 @@ static enum ctl_exit run_load(struct ctl *ctl, const struct verb *verb, void *fl
 /* ---------------------------------------------------------------- ls, rm */
 
 static const struct list_field image_fields[] = {
-	{"ID", NULL},     {"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"Digest", "DIGEST"}, {"CreatedAt", "CREATED"},
-	{"Size", "SIZE"}, {"Loaded", "LOADED"},         {0},
+	{"ID", NULL},
+	{"Repository", "REPOSITORY"},
+	{"Tag", "TAG"},
+	{"Digest", "DIGEST"},
+	{"CreatedAt", "CREATED"},
+	{"Size", "SIZE"},
+	{"Loaded", "LOADED"},
+	{0},
 };
 #define IMAGE_FILTERS "reference|digest"
 
-static void add_image(struct listing *l, const pb_image_info *image, const char *name, const struct list_flags *f,
-		      int64_t now)
+static void add_image(struct listing *l, const pb_image_info *image, const char *name,
+		      const struct list_flags *f, int64_t now)
 {
 	const char *colon = strchr(image->digest, ':'), *hex = colon ? colon + 1 : image->digest;
 	_cleanup_free_ char *created = text_ago(image->created_at, now);
@@ -260,8 +274,9 @@ static void add_image(struct listing *l, const pb_image_info *image, const char 
 	listing_cell(l, image->loaded ? "yes" : "no");
 }
 
-static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	const struct list_flags *f = flags;
 	_cleanup_listing_ struct listing l = {0};
@@ -271,7 +286,8 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 
 	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
 		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_AGENT, "ListImages", request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_AGENT, "ListImages", request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	for (size_t i = 0; i < reply->n_images; i++) {
 		const pb_image_info *image = reply->images[i];
@@ -285,8 +301,9 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 	return CTL_OK;
 }
 
-static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	for (size_t i = 0; i < args->n; i++) {
 		Skein__RemoveImageRequest request = SKEIN__REMOVE_IMAGE_REQUEST__INIT;
@@ -294,7 +311,8 @@ static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flag
 
 		request.ref = args->v[i];
 		request.force = ((struct image_flags *)flags)->force;
-		if (conn_call(ctl_conn(ctl), CONN_AGENT, "RemoveImage", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+		if (conn_call(ctl_conn(ctl), CONN_AGENT, "RemoveImage", &request, CONN_TIMEOUT_MS,
+			      &reply, err) < 0)
 			return CTL_FAILED;
 		for (size_t k = 0; k < reply->n_untagged; k++)
 			printf("Untagged: %s\n", reply->untagged[k]);
@@ -322,9 +340,11 @@ const struct verb image_verbs[] = {
 		.name = "load",
 		.synopsis = "[OPTIONS]",
 		.help = "Load images from an archive to this host",
-		.about = "Takes what 'docker save' writes, and OCI archives, plain or compressed. Other nodes fetch a loaded image\n"
+		.about = "Takes what 'docker save' writes, and OCI archives, plain or compressed. "
+			 "Other nodes fetch a loaded image\n"
 			 "from this one when a task needs it.",
-		.example = "clusterctl image load -i web.tar\nzcat web.tar.gz | clusterctl image load",
+		.example =
+			"clusterctl image load -i web.tar\nzcat web.tar.gz | clusterctl image load",
 		.options = load_options,
 		.flags_size = sizeof(struct image_flags),
 		.run = run_load,

@@ -10,8 +10,11 @@
 #include <string.h>
 
 #define FORMAT_OPTION                                                                              \
-	{"format", 0, OPT_STR(struct inspect_flags, format), .arg = "FORMAT",                      \
-	 .help = "json, or a template of paths such as '{{.spec.name}}'"}
+	{                                                                                          \
+		"format", 0, OPT_STR(struct inspect_flags, format),                                \
+			.arg = "FORMAT",                                                           \
+			.help = "json, or a template of paths such as '{{.spec.name}}'"            \
+	}
 
 const struct option_def inspect_options[] = {
 	HELP_OPTION,
@@ -39,7 +42,9 @@ static int print_template(const struct template *t, json_t *object, FILE *out, s
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct template_part *part = &t->parts[i];
-		json_t *at, *value = part->kind == TEMPLATE_TEXT ? NULL : pb_json_path(object, part->text, &at);
+		json_t *at, *value = part->kind == TEMPLATE_TEXT
+					     ? NULL
+					     : pb_json_path(object, part->text, &at);
 		_cleanup_free_ char *text = NULL;
 
 		if (part->kind == TEMPLATE_TEXT) {
@@ -48,7 +53,8 @@ static int print_template(const struct template *t, json_t *object, FILE *out, s
 		}
 		if (!value)
 			return unknown_path(part->text, at, err);
-		text = part->kind == TEMPLATE_JSON ? json_dumps(value, JSON_ENCODE_ANY) : pb_json_text(value);
+		text = part->kind == TEMPLATE_JSON ? json_dumps(value, JSON_ENCODE_ANY)
+						   : pb_json_text(value);
 		strbuf_puts(&line, text ?: "");
 	}
 	fprintf(out, "%s\n", line.p ?: "");
@@ -63,8 +69,8 @@ static void print_array(json_t *array)
 	free(text);
 }
 
-static int print_one(const void *msg, const struct inspect_flags *flags, const struct template *t, json_t *array,
-		     void (*pretty)(const void *msg, FILE *out), struct error *err)
+static int print_one(const void *msg, const struct inspect_flags *flags, const struct template *t,
+		     json_t *array, void (*pretty)(const void *msg, FILE *out), struct error *err)
 {
 	json_t *object;
 	int r;
@@ -83,7 +89,8 @@ static int print_one(const void *msg, const struct inspect_flags *flags, const s
 	return r;
 }
 
-enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags, const struct strv *args,
+enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
+			  const struct strv *args,
 			  void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
 			  void (*pretty)(const void *msg, FILE *out), struct error *err)
 {

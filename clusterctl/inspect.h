@@ -11,15 +11,15 @@ struct inspect_flags {
 	bool help, pretty;
 	char *format;
 };
-extern const struct option_def inspect_options[];        /* format, pretty */
-extern const struct option_def inspect_plain_options[];  /* format */
+extern const struct option_def inspect_options[];	/* format, pretty */
+extern const struct option_def inspect_plain_options[]; /* format */
 
 /*
- * Print what `fetch` finds for each argument: a JSON array, a line per object with --format, or text
- * with --pretty. Objects that are found are printed even when others are not.
- *   fetch   a heap message, or NULL with err
- *   pretty  may be NULL
+ * Print what `fetch` finds for each argument: a JSON array, a line per object with --format, or
+ * text with --pretty. Objects that are found are printed even when others are not. fetch   a heap
+ * message, or NULL with err pretty  may be NULL
  */
-enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags, const struct strv *args,
+enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
+			  const struct strv *args,
 			  void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
 			  void (*pretty)(const void *msg, FILE *out), struct error *err);

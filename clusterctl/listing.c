@@ -29,7 +29,8 @@ static int check_template(const struct listing *l, struct error *err)
 			continue;
 		for (size_t k = 0; k < l->n_fields; k++)
 			strbuf_printf(&known, "%s.%s", k ? ", " : "", l->fields[k].name);
-		return error_set(err, ERR_INVALID, "unknown field .%.100s: expected one of %s", part->text, known.p);
+		return error_set(err, ERR_INVALID, "unknown field .%.100s: expected one of %s",
+				 part->text, known.p);
 	}
 	return 0;
 }
@@ -48,8 +49,9 @@ static int parse_format(struct listing *l, const char *format, struct error *err
 	if (l->kind == LISTING_TEMPLATE_TABLE)
 		format += strlen("table ");
 	else if (!strstr(format, "{{"))
-		return error_set(err, ERR_INVALID, "\"%.100s\": expected table, json or a template such as {{.%s}}", format,
-				 l->fields[0].name);
+		return error_set(err, ERR_INVALID,
+				 "\"%.100s\": expected table, json or a template such as {{.%s}}",
+				 format, l->fields[0].name);
 	if (template_parse(format, &l->template, err) < 0)
 		return -1;
 	return check_template(l, err);
@@ -144,7 +146,9 @@ static char *expand(const struct listing *l, char *const *row)
 		if (part->kind == TEMPLATE_TEXT)
 			strbuf_puts(&out, part->text);
 		else if (!row)
-			strbuf_puts(&out, field < l->n_fields ? l->fields[field].header ?: l->fields[field].name : "");
+			strbuf_puts(&out, field < l->n_fields
+						  ? l->fields[field].header ?: l->fields[field].name
+						  : "");
 		else if (field >= l->n_fields)
 			put_json_row(l, row, &out);
 		else if (part->kind == TEMPLATE_JSON)
@@ -170,7 +174,8 @@ static void print_template_table(const struct listing *l, FILE *out)
 	struct table t = {.columns = 1};
 
 	for (size_t i = 0; i < l->template.n; i++)
-		for (const char *p = l->template.parts[i].text; l->template.parts[i].kind == TEMPLATE_TEXT && *p; p++)
+		for (const char *p = l->template.parts[i].text;
+		     l->template.parts[i].kind == TEMPLATE_TEXT && *p; p++)
 			t.columns += *p == '\t';
 	add_template_row(l, NULL, &t);
 	for (size_t i = 0; i < l->rows.cells.n; i += l->n_fields)

@@ -1,6 +1,6 @@
 /*
- * listing - what every list prints: a table, ids only, JSON, or a template. Made before the request is
- * sent, so that a bad --format costs nothing.
+ * listing - what every list prints: a table, ids only, JSON, or a template. Made before the request
+ * is sent, so that a bad --format costs nothing.
  */
 #pragma once
 #include "template.h"
@@ -11,14 +11,20 @@
 struct error;
 
 struct list_field {
-	const char *name;    /* in --format, "ID"; the first field is what -q prints */
-	const char *header;  /* in the table; NULL: not in it */
+	const char *name;   /* in --format, "ID"; the first field is what -q prints */
+	const char *header; /* in the table; NULL: not in it */
 };
 
 struct listing {
 	const struct list_field *fields; /* ends with {0} */
 	size_t n_fields;
-	enum { LISTING_TABLE, LISTING_QUIET, LISTING_JSON, LISTING_TEMPLATE, LISTING_TEMPLATE_TABLE } kind;
+	enum {
+		LISTING_TABLE,
+		LISTING_QUIET,
+		LISTING_JSON,
+		LISTING_TEMPLATE,
+		LISTING_TEMPLATE_TABLE
+	} kind;
 	struct template template;
 	struct table rows; /* one cell per field */
 };

@@ -26,9 +26,11 @@ const struct option_def logs_options[] = {
 	{"no-task-ids", 0, L(BOOL, no_task_ids), .help = "leave out the task ids"},
 	{"no-trunc", 0, L(BOOL, no_trunc), .help = "do not shorten ids"},
 	{"raw", 0, L(BOOL, raw), .help = "only what was written, without a prefix"},
-	{"since", 0, L(STR, since), .arg = "TIME", .help = "only what is newer: 2026-01-31T12:00:00Z, or 10m for the last ten minutes"},
+	{"since", 0, L(STR, since), .arg = "TIME",
+	 .help = "only what is newer: 2026-01-31T12:00:00Z, or 10m for the last ten minutes"},
 	{"until", 0, L(STR, until), .arg = "TIME", .help = "only what is older"},
-	{"tail", 'n', L(STR, tail), .arg = "LINES", .def = "all", .help = "last lines of each task"},
+	{"tail", 'n', L(STR, tail), .arg = "LINES", .def = "all",
+	 .help = "last lines of each task"},
 	{"timestamps", 't', L(BOOL, timestamps), .help = "show when each line was written"},
 	{0},
 };
@@ -40,7 +42,10 @@ int logs_tail(const char *text, int64_t *ret, struct error *err)
 		return 0;
 	}
 	if (str_parse_i64(text, ret, NULL) < 0 || *ret < 0)
-		return error_set(err, ERR_INVALID, "--tail: invalid value \"%.100s\": expected a number of lines, or all", text);
+		return error_set(
+			err, ERR_INVALID,
+			"--tail: invalid value \"%.100s\": expected a number of lines, or all",
+			text);
 	return 0;
 }
 
@@ -112,7 +117,8 @@ static char *make_prefix(const struct logs_flags *f, const Skein__LogsResponse *
 	return strbuf_take(&out);
 }
 
-static void put_line(struct logs_writer *w, struct strbuf *out, const char *prefix, int64_t at, const char *text, size_t len)
+static void put_line(struct logs_writer *w, struct strbuf *out, const char *prefix, int64_t at,
+		     const char *text, size_t len)
 {
 	char when[CLOCK_RFC3339_MAX];
 
@@ -120,7 +126,8 @@ static void put_line(struct logs_writer *w, struct strbuf *out, const char *pref
 		strbuf_printf(out, "%s ", clock_rfc3339(at, when));
 	if (!w->flags->raw) {
 		w->widest = MAX(w->widest, text_width(prefix));
-		strbuf_printf(out, "%s%*s| ", prefix, (int)(w->widest - text_width(prefix) + PREFIX_GAP), "");
+		strbuf_printf(out, "%s%*s| ", prefix,
+			      (int)(w->widest - text_width(prefix) + PREFIX_GAP), "");
 	}
 	strbuf_add(out, text, len);
 	strbuf_putc(out, '\n');
@@ -131,8 +138,8 @@ static struct open_line *find_open(struct logs_writer *w, const char *task_id, i
 	struct open_line *line;
 
 	LIST_FOREACH(line, &w->open, entry)
-		if (line->stream == stream && str_eq(line->task_id, task_id))
-			return line;
+	if (line->stream == stream && str_eq(line->task_id, task_id))
+		return line;
 	return NULL;
 }
 
@@ -149,8 +156,8 @@ static struct open_line *start_open(struct logs_writer *w, const char *task_id, 
 	return line;
 }
 
-static void feed_line(struct logs_writer *w, const char *task_id, const char *prefix, const pb_log_line *from,
-		      struct strbuf *out)
+static void feed_line(struct logs_writer *w, const char *task_id, const char *prefix,
+		      const pb_log_line *from, struct strbuf *out)
 {
 	struct open_line *line = find_open(w, task_id, (int)from->stream);
 
@@ -167,7 +174,8 @@ static void feed_line(struct logs_writer *w, const char *task_id, const char *pr
 	open_line_free(line);
 }
 
-void logs_writer_feed(struct logs_writer *w, const Skein__LogsResponse *msg, struct strbuf *out, struct strbuf *errout)
+void logs_writer_feed(struct logs_writer *w, const Skein__LogsResponse *msg, struct strbuf *out,
+		      struct strbuf *errout)
 {
 	_cleanup_free_ char *prefix = make_prefix(w->flags, msg);
 
@@ -243,7 +251,8 @@ static void on_done(struct rpc_call *call, const struct error *err, void *data)
 
 static const struct rpc_handlers handlers = {.on_message = on_message, .on_done = on_done};
 
-static int make_request(Skein__LogsRequest *request, const struct logs_flags *f, const char *ref, struct error *err)
+static int make_request(Skein__LogsRequest *request, const struct logs_flags *f, const char *ref,
+			struct error *err)
 {
 	int64_t now = clock_wall_ns();
 
@@ -258,8 +267,8 @@ static int make_request(Skein__LogsRequest *request, const struct logs_flags *f,
 	return 0;
 }
 
-enum ctl_exit logs_run(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-		       const struct strv *args, struct error *err)
+enum ctl_exit logs_run(struct ctl *ctl, const struct verb *verb, void *flags,
+		       const struct option_seen *seen, const struct strv *args, struct error *err)
 {
 	const struct logs_flags *f = flags;
 	_cleanup_strbuf_ struct strbuf out = {0}, errout = {0};

@@ -50,7 +50,8 @@ static void put_head(FILE *out, const char *page, const char *help)
 
 	for (char *p = title; *p; p++)
 		*p = (char)toupper((unsigned char)*p);
-	fprintf(out, ".TH \"%s\" 1 \"\" \"Skein " SKEIN_VERSION "\" \"Skein manual\"\n.SH NAME\n", title);
+	fprintf(out, ".TH \"%s\" 1 \"\" \"Skein " SKEIN_VERSION "\" \"Skein manual\"\n.SH NAME\n",
+		title);
 	_cleanup_free_ char *line = xasprintf("%s - %s", page, help);
 	put_text(out, line);
 }
@@ -148,7 +149,8 @@ static void page_noun(FILE *out, const struct noun *noun, const char *page)
 	fputs(".SH SYNOPSIS\n", out);
 	put_text(out, synopsis);
 	if (alone) {
-		_cleanup_free_ char *second = xasprintf("clusterctl %s %s", noun->name, alone->synopsis);
+		_cleanup_free_ char *second =
+			xasprintf("clusterctl %s %s", noun->name, alone->synopsis);
 
 		fputs(".br\n", out);
 		put_text(out, second);
@@ -171,8 +173,10 @@ static void page_program(FILE *out)
 	fputs(".SH SYNOPSIS\n", out);
 	put_text(out, "clusterctl [GLOBAL OPTIONS] COMMAND");
 	fputs(".SH DESCRIPTION\n", out);
-	put_paragraphs(out, "clusterctl talks to a manager of the cluster: to the one on this host through its socket, "
-			    "or with --host to any other over mutual TLS. Commands about this host (init, join, leave, image) "
+	put_paragraphs(out, "clusterctl talks to a manager of the cluster: to the one on this host "
+			    "through its socket, "
+			    "or with --host to any other over mutual TLS. Commands about this host "
+			    "(init, join, leave, image) "
 			    "talk to its agent.\n\n"
 			    "Objects are named by id, by a unique beginning of an id, or by name.");
 	fputs(".SH GLOBAL OPTIONS\n", out);
@@ -182,7 +186,8 @@ static void page_program(FILE *out)
 	for (const struct noun *noun = nouns; noun->name; noun++)
 		put_list(out, noun->name);
 	put_exit_status(out);
-	put_example(out, "clusterctl init\nclusterctl service create --name web --replicas 3 nginx\nclusterctl service ps web");
+	put_example(out, "clusterctl init\nclusterctl service create --name web --replicas 3 "
+			 "nginx\nclusterctl service ps web");
 }
 
 static int write_page(const char *dir, const char *page, const char *text, struct error *err)
@@ -193,8 +198,8 @@ static int write_page(const char *dir, const char *page, const char *text, struc
 }
 
 /* One page by its function; the pages differ in what `data` is. */
-static int make_page(const char *dir, const char *page, const struct verb *verb, const struct noun *noun,
-		     struct error *err)
+static int make_page(const char *dir, const char *page, const struct verb *verb,
+		     const struct noun *noun, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;

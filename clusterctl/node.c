@@ -38,9 +38,17 @@ static const struct option_def rm_options[] = {
 /* ---------------------------------------------------------------- ls */
 
 static const struct list_field node_fields[] = {
-	{"ID", "ID"},           {"Hostname", "HOSTNAME"},       {"Status", "STATUS"}, {"Availability", "AVAILABILITY"},
-	{"ManagerStatus", "MANAGER STATUS"}, {"EngineVersion", "AGENT VERSION"}, {"Self", NULL}, {"Address", NULL},
-	{"Message", NULL},      {"Role", NULL},                 {0},
+	{"ID", "ID"},
+	{"Hostname", "HOSTNAME"},
+	{"Status", "STATUS"},
+	{"Availability", "AVAILABILITY"},
+	{"ManagerStatus", "MANAGER STATUS"},
+	{"EngineVersion", "AGENT VERSION"},
+	{"Self", NULL},
+	{"Address", NULL},
+	{"Message", NULL},
+	{"Role", NULL},
+	{0},
 };
 #define NODE_FILTERS "id|name|label|node.label|role|availability|state"
 
@@ -51,15 +59,17 @@ static char *own_id(struct ctl *ctl)
 	Skein__Empty empty = SKEIN__EMPTY__INIT;
 	struct error err = ERROR_INIT;
 
-	if (!str_empty(ctl->global.host) ||
-	    conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty, CONN_TIMEOUT_MS, &local, &err) < 0)
+	if (!str_empty(ctl->global.host) || conn_call(ctl_conn(ctl), CONN_AGENT, "GetInfo", &empty,
+						      CONN_TIMEOUT_MS, &local, &err) < 0)
 		return xstrdup("");
 	return xstrdup(local->node_id);
 }
 
 static const char *state_text(const pb_node *node)
 {
-	static const char *const texts[] = {[NODE_UNKNOWN] = "Unknown", [NODE_DOWN] = "Down", [NODE_READY] = "Ready",
+	static const char *const texts[] = {[NODE_UNKNOWN] = "Unknown",
+					    [NODE_DOWN] = "Down",
+					    [NODE_READY] = "Ready",
 					    [NODE_DISCONNECTED] = "Disconnected"};
 	unsigned state = node->status ? (unsigned)node->status->state : NODE_UNKNOWN;
 
@@ -68,7 +78,8 @@ static const char *state_text(const pb_node *node)
 
 static const char *availability_text(const pb_node *node)
 {
-	static const char *const texts[] = {[AVAILABILITY_ACTIVE] = "Active", [AVAILABILITY_PAUSE] = "Pause",
+	static const char *const texts[] = {[AVAILABILITY_ACTIVE] = "Active",
+					    [AVAILABILITY_PAUSE] = "Pause",
 					    [AVAILABILITY_DRAIN] = "Drain"};
 	unsigned availability = node->spec ? (unsigned)node->spec->availability : 0;
 
@@ -88,11 +99,12 @@ static const char *node_name(const pb_node *node)
 {
 	if (node->spec && *node->spec->name)
 		return node->spec->name;
-	return node->description && *node->description->hostname ? node->description->hostname : node->id;
+	return node->description && *node->description->hostname ? node->description->hostname
+								 : node->id;
 }
 
-static void add_node(struct listing *l, const pb_node *node, const char *leader_id, const char *self,
-		     const struct list_flags *f)
+static void add_node(struct listing *l, const pb_node *node, const char *leader_id,
+		     const char *self, const struct list_flags *f)
 {
 	bool is_self = str_eq(node->id, self);
 	char buf[TEXT_ID_SHOWN + 1];
@@ -112,8 +124,9 @@ static void add_node(struct listing *l, const pb_node *node, const char *leader_
 	listing_cell(l, pb_role_name((int)node->role));
 }
 
-static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	const struct list_flags *f = flags;
 	_cleanup_listing_ struct listing l = {0};
@@ -123,7 +136,8 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 
 	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
 		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListNodes", request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListNodes", request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	self = own_id(ctl);
 	for (size_t i = 0; i < reply->n_nodes; i++)
@@ -141,7 +155,8 @@ static Skein__NodeResponse *get_node(struct ctl *ctl, const char *ref, struct er
 	Skein__NodeResponse *reply = NULL;
 
 	request.ref = str_empty(self) ? (char *)ref : self;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetNode", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetNode", &request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return NULL;
 	if (!reply->node || !reply->node->spec) {
 		pb_free(reply);
@@ -175,17 +190,21 @@ static void pretty_node(const void *msg, FILE *out)
 	fprintf(out, "ID:\t\t\t%s\nName:\t\t\t%s\n", node->id, node_name(node));
 	put_labels(out, "Labels", node->spec->labels, node->spec->n_labels);
 	fprintf(out, "Role:\t\t\t%s\n", pb_role_name((int)node->role));
-	fprintf(out, "Status:\n State:\t\t\t%s\n Availability:\t\t%s\n", state_text(node), availability_text(node));
+	fprintf(out, "Status:\n State:\t\t\t%s\n Availability:\t\t%s\n", state_text(node),
+		availability_text(node));
 	if (node->status)
-		fprintf(out, " Address:\t\t%s\n%s%s%s", node->status->address, *node->status->message ? " Message:\t\t" : "",
-			node->status->message, *node->status->message ? "\n" : "");
+		fprintf(out, " Address:\t\t%s\n%s%s%s", node->status->address,
+			*node->status->message ? " Message:\t\t" : "", node->status->message,
+			*node->status->message ? "\n" : "");
 	if (node->manager)
 		fprintf(out, "Manager:\n Address:\t\t%s\n", node->manager->address);
 	if (!d)
 		return;
-	fprintf(out, "Platform:\n Operating system:\t%s\n Architecture:\t\t%s\n Kernel:\t\t%s\n", d->os_name, d->arch, d->kernel);
+	fprintf(out, "Platform:\n Operating system:\t%s\n Architecture:\t\t%s\n Kernel:\t\t%s\n",
+		d->os_name, d->arch, d->kernel);
 	if (d->capacity)
-		fprintf(out, "Resources:\n CPUs:\t\t\t%g\n Memory:\t\t%s\n", (double)d->capacity->cpu_nano / 1e9,
+		fprintf(out, "Resources:\n CPUs:\t\t\t%g\n Memory:\t\t%s\n",
+			(double)d->capacity->cpu_nano / 1e9,
 			str_bytes_human(d->capacity->mem_bytes, memory));
 	fprintf(out, "Agent version:\t\t%s\n", d->agent_version);
 	put_labels(out, "Features", d->features, d->n_features);
@@ -193,8 +212,9 @@ static void pretty_node(const void *msg, FILE *out)
 	fprintf(out, "Images:\t\t\t%zu\n", d->n_images);
 }
 
-static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				 const struct strv *args, struct error *err)
+static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void *flags,
+				 const struct option_seen *seen, const struct strv *args,
+				 struct error *err)
 {
 	return inspect_run(ctl, flags, args, fetch_node, pretty_node, err);
 }
@@ -204,7 +224,8 @@ static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void 
 typedef int (*edit_fn)(pb_node_spec *spec, const void *data, struct error *err);
 
 /* Read, change, write with the revision read; again when somebody else was faster. */
-static int change_node(struct ctl *ctl, const char *ref, edit_fn edit, const void *data, struct error *err)
+static int change_node(struct ctl *ctl, const char *ref, edit_fn edit, const void *data,
+		       struct error *err)
 {
 	for (unsigned attempt = 0;; attempt++) {
 		_cleanup_pb_ Skein__NodeResponse *reply = get_node(ctl, ref, err);
@@ -215,7 +236,8 @@ static int change_node(struct ctl *ctl, const char *ref, edit_fn edit, const voi
 		request.ref = reply->node->id;
 		request.revision = reply->node->meta ? reply->node->meta->revision : 0;
 		request.spec = reply->node->spec;
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "UpdateNode", &request, CONN_TIMEOUT_MS, NULL, err) == 0)
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "UpdateNode", &request, CONN_TIMEOUT_MS,
+			      NULL, err) == 0)
 			return 0;
 		if (err->code != ERR_CONFLICT || attempt >= CONFLICT_RETRIES)
 			return -1;
@@ -227,11 +249,14 @@ static int edit_node(pb_node_spec *spec, const void *data, struct error *err)
 	const struct node_flags *f = data;
 
 	if (f->availability)
-		spec->availability = (Skein__Availability)(str_eq(f->availability, "drain")   ? AVAILABILITY_DRAIN
-							   : str_eq(f->availability, "pause") ? AVAILABILITY_PAUSE
-											      : AVAILABILITY_ACTIVE);
+		spec->availability =
+			(Skein__Availability)(str_eq(f->availability, "drain") ? AVAILABILITY_DRAIN
+					      : str_eq(f->availability, "pause")
+						      ? AVAILABILITY_PAUSE
+						      : AVAILABILITY_ACTIVE);
 	if (f->role)
-		spec->role = (Skein__NodeRole)(str_eq(f->role, "manager") ? NODE_ROLE_MANAGER : NODE_ROLE_WORKER);
+		spec->role = (Skein__NodeRole)(str_eq(f->role, "manager") ? NODE_ROLE_MANAGER
+									  : NODE_ROLE_WORKER);
 	for (size_t i = 0; i < f->labels_rm.n; i++)
 		pb_kv_del(&spec->n_labels, &spec->labels, f->labels_rm.v[i]);
 	for (size_t i = 0; i < f->labels.n; i++) {
@@ -245,14 +270,16 @@ static int edit_node(pb_node_spec *spec, const void *data, struct error *err)
 	return 0;
 }
 
-static enum ctl_exit run_update(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				const struct strv *args, struct error *err)
+static enum ctl_exit run_update(struct ctl *ctl, const struct verb *verb, void *flags,
+				const struct option_seen *seen, const struct strv *args,
+				struct error *err)
 {
 	const struct node_flags *f = flags;
 	_cleanup_pb_ pb_node_spec *trial = pb_new(&skein__node_spec__descriptor);
 
 	if (!f->availability && !f->role && f->labels.n == 0 && f->labels_rm.n == 0)
-		return ctl_usage(err, "nothing to change: give --availability, --label-add, --label-rm or --role");
+		return ctl_usage(err, "nothing to change: give --availability, --label-add, "
+				      "--label-rm or --role");
 	if (edit_node(trial, f, err) < 0)
 		return CTL_USAGE;
 	if (change_node(ctl, args->v[0], edit_node, f, err) < 0)
@@ -268,7 +295,8 @@ static int set_role(pb_node_spec *spec, const void *data, struct error *err)
 }
 
 /* Every node is tried; the status is that of the worst. */
-static enum ctl_exit change_roles(struct ctl *ctl, const struct strv *args, int role, struct error *err)
+static enum ctl_exit change_roles(struct ctl *ctl, const struct strv *args, int role,
+				  struct error *err)
 {
 	Skein__NodeRole wanted = (Skein__NodeRole)role;
 	enum ctl_exit status = CTL_OK;
@@ -286,35 +314,40 @@ static enum ctl_exit change_roles(struct ctl *ctl, const struct strv *args, int 
 	return status;
 }
 
-static enum ctl_exit run_promote(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				 const struct strv *args, struct error *err)
+static enum ctl_exit run_promote(struct ctl *ctl, const struct verb *verb, void *flags,
+				 const struct option_seen *seen, const struct strv *args,
+				 struct error *err)
 {
 	return change_roles(ctl, args, NODE_ROLE_MANAGER, err);
 }
 
-static enum ctl_exit run_demote(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				const struct strv *args, struct error *err)
+static enum ctl_exit run_demote(struct ctl *ctl, const struct verb *verb, void *flags,
+				const struct option_seen *seen, const struct strv *args,
+				struct error *err)
 {
 	return change_roles(ctl, args, NODE_ROLE_WORKER, err);
 }
 
-static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	for (size_t i = 0; i < args->n; i++) {
 		Skein__RemoveNodeRequest request = SKEIN__REMOVE_NODE_REQUEST__INIT;
 
 		request.ref = args->v[i];
 		request.force = ((struct node_flags *)flags)->force;
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveNode", &request, CONN_TIMEOUT_MS, NULL, err) < 0)
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveNode", &request, CONN_TIMEOUT_MS,
+			      NULL, err) < 0)
 			return CTL_FAILED;
 		puts(args->v[i]);
 	}
 	return CTL_OK;
 }
 
-static enum ctl_exit run_ps(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_ps(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	_cleanup_strv_ struct strv nodes = {0};
 
@@ -323,7 +356,8 @@ static enum ctl_exit run_ps(struct ctl *ctl, const struct verb *verb, void *flag
 		_cleanup_free_ char *self = is_self ? own_id(ctl) : NULL;
 
 		if (is_self && str_empty(self)) {
-			error_set(err, ERR_PRECONDITION, "which node is \"self\" is not known here: name a node");
+			error_set(err, ERR_PRECONDITION,
+				  "which node is \"self\" is not known here: name a node");
 			return CTL_FAILED;
 		}
 		strv_add(&nodes, is_self ? self : args->v[i]);
@@ -339,7 +373,8 @@ const struct verb node_verbs[] = {
 		.synopsis = "[OPTIONS]",
 		.help = "List the nodes of the cluster",
 		.about = "A star marks the node that this runs on.",
-		.example = "clusterctl node ls\nclusterctl node ls --filter role=manager --format '{{.Hostname}} {{.Status}}'",
+		.example = "clusterctl node ls\nclusterctl node ls --filter role=manager --format "
+			   "'{{.Hostname}} {{.Status}}'",
 		.options = list_options,
 		.flags_size = sizeof(struct list_flags),
 		.fields = node_fields,
@@ -351,7 +386,8 @@ const struct verb node_verbs[] = {
 		.name = "inspect",
 		.synopsis = "[OPTIONS] NODE|self...",
 		.help = "Show all that is known of nodes, as JSON",
-		.example = "clusterctl node inspect --pretty self\nclusterctl node inspect --format '{{.status.address}}' h2",
+		.example = "clusterctl node inspect --pretty self\nclusterctl node inspect "
+			   "--format '{{.status.address}}' h2",
 		.options = inspect_options,
 		.flags_size = sizeof(struct inspect_flags),
 		.min_args = 1,
@@ -378,7 +414,8 @@ const struct verb node_verbs[] = {
 		.name = "update",
 		.synopsis = "[OPTIONS] NODE",
 		.help = "Change the availability, labels or role of a node",
-		.example = "clusterctl node update --availability drain h2\nclusterctl node update --label-add rack=a --label-rm zone h2",
+		.example = "clusterctl node update --availability drain h2\nclusterctl node update "
+			   "--label-add rack=a --label-rm zone h2",
 		.options = update_options,
 		.flags_size = sizeof(struct node_flags),
 		.min_args = 1,
@@ -404,7 +441,8 @@ const struct verb node_verbs[] = {
 		.name = "demote",
 		.synopsis = "NODE...",
 		.help = "Make managers workers again",
-		.about = "Refused when it is the last manager, or when the managers left would have no quorum.",
+		.about = "Refused when it is the last manager, or when the managers left would "
+			 "have no quorum.",
 		.example = "clusterctl node demote h3",
 		.options = no_options,
 		.flags_size = sizeof(struct no_flags),
@@ -419,7 +457,8 @@ const struct verb node_verbs[] = {
 		.aliases = "remove",
 		.synopsis = "[OPTIONS] NODE...",
 		.help = "Remove nodes from the cluster",
-		.about = "A node must be down (it left, or is lost), and may not be a manager. Its certificate is refused from then on.",
+		.about = "A node must be down (it left, or is lost), and may not be a manager. Its "
+			 "certificate is refused from then on.",
 		.example = "clusterctl node rm h4",
 		.options = rm_options,
 		.flags_size = sizeof(struct node_flags),

@@ -17,16 +17,24 @@ static bool is_one_of(const char *name, const char *const *names)
 
 static bool is_secret(const char *name)
 {
-	static const char *const names[] = {"registry_auth", "root_key_pem", "etcd_key_pem", "secret", "secret_sha256",
-					    "token", "worker_token", "manager_token", NULL};
+	static const char *const names[] = {"registry_auth", "root_key_pem",  "etcd_key_pem",
+					    "secret",	     "secret_sha256", "token",
+					    "worker_token",  "manager_token", NULL};
 
 	return is_one_of(name, names);
 }
 
 static bool is_duration(const char *name)
 {
-	static const char *const names[] = {"delay", "window", "monitor", "stop_grace_period", "heartbeat_period",
-					    "cert_expiry", "beat_period", "ttl", NULL};
+	static const char *const names[] = {"delay",
+					    "window",
+					    "monitor",
+					    "stop_grace_period",
+					    "heartbeat_period",
+					    "cert_expiry",
+					    "beat_period",
+					    "ttl",
+					    NULL};
 
 	return is_one_of(name, names);
 }
@@ -38,7 +46,8 @@ static bool is_time(const char *name)
 	return is_one_of(name, names) || str_ends(name, "_at");
 }
 
-/* "RESTART_ON_FAILURE" among RESTART_*: "on-failure". Only a prefix that all values share is dropped. */
+/* "RESTART_ON_FAILURE" among RESTART_*: "on-failure". Only a prefix that all values share is
+ * dropped. */
 static json_t *enum_json(const ProtobufCEnumDescriptor *type, int value)
 {
 	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(type, value);
@@ -162,7 +171,8 @@ static json_t *repeated_json(const ProtobufCFieldDescriptor *field, const char *
 		if (is_key_value(field)) {
 			const ProtobufCMessage *kv = *(const ProtobufCMessage *const *)p;
 
-			json_object_set_new(ret, string_field(kv, "key"), json_string(string_field(kv, "value")));
+			json_object_set_new(ret, string_field(kv, "key"),
+					    json_string(string_field(kv, "value")));
 		} else {
 			json_array_append_new(ret, value_json(field, p));
 		}
@@ -177,12 +187,14 @@ static json_t *time_json(int64_t ns)
 	return ns == 0 ? json_null() : json_string(clock_rfc3339(ns, text));
 }
 
-static bool is_absent(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field, const void *p)
+static bool is_absent(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field,
+		      const void *p)
 {
 	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-		return *(const uint32_t *)((const char *)msg + field->quantifier_offset) != field->id;
-	return field->type == PROTOBUF_C_TYPE_MESSAGE && field->label != PROTOBUF_C_LABEL_REPEATED &&
-	       !*(const ProtobufCMessage *const *)p;
+		return *(const uint32_t *)((const char *)msg + field->quantifier_offset) !=
+		       field->id;
+	return field->type == PROTOBUF_C_TYPE_MESSAGE &&
+	       field->label != PROTOBUF_C_LABEL_REPEATED && !*(const ProtobufCMessage *const *)p;
 }
 
 static bool is_zero(const ProtobufCFieldDescriptor *field, const void *p)
@@ -201,7 +213,8 @@ static void add_duration(json_t *object, const char *name, int64_t ns)
 	json_object_set_new(object, twin, json_string(str_duration(ns, text)));
 }
 
-static void add_field(json_t *object, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field)
+static void add_field(json_t *object, const ProtobufCMessage *msg,
+		      const ProtobufCFieldDescriptor *field)
 {
 	const char *p = (const char *)msg + field->offset;
 
@@ -213,7 +226,8 @@ static void add_field(json_t *object, const ProtobufCMessage *msg, const Protobu
 	} else if (field->label == PROTOBUF_C_LABEL_REPEATED) {
 		size_t n = *(const size_t *)((const char *)msg + field->quantifier_offset);
 
-		json_object_set_new(object, field->name, repeated_json(field, *(char *const *)p, n));
+		json_object_set_new(object, field->name,
+				    repeated_json(field, *(char *const *)p, n));
 	} else if (field->type == PROTOBUF_C_TYPE_INT64 && is_duration(field->name)) {
 		add_duration(object, field->name, *(const int64_t *)p);
 	} else if (field->type == PROTOBUF_C_TYPE_INT64 && is_time(field->name)) {
@@ -260,12 +274,9 @@ static json_t *member(json_t *object, const char *name, size_t len)
 	json_t *value;
 
 	/* labels may differ in just this: the exact name comes first */
-	json_object_foreach(object, key, value)
-		if (strlen(key) == len && strncmp(key, name, len) == 0)
-			return value;
-	json_object_foreach(object, key, value)
-		if (same_name(key, name, len))
-			return value;
+	json_object_foreach(object, key, value) if (strlen(key) == len &&
+						    strncmp(key, name, len) == 0) return value;
+	json_object_foreach(object, key, value) if (same_name(key, name, len)) return value;
 	return NULL;
 }
 

@@ -1,9 +1,10 @@
 /*
  * pb_json - a message as JSON, by its descriptor; for `inspect` and the JSON formats.
  *
- * Field names are the proto's. Enums are lower-case names ("on-failure"), times RFC 3339 strings (null when
- * not set), durations ns with a readable twin ("delay": 5000000000, "delay_text": "5s"), lists of
- * key and value objects. Secrets are never printed: "(hidden)" when set, left out when not.
+ * Field names are the proto's. Enums are lower-case names ("on-failure"), times RFC 3339 strings
+ * (null when not set), durations ns with a readable twin ("delay": 5000000000, "delay_text": "5s"),
+ * lists of key and value objects. Secrets are never printed: "(hidden)" when set, left out when
+ * not.
  */
 #pragma once
 #include <jansson.h>

@@ -12,8 +12,8 @@
 #define BAR_COLUMNS 50
 #define BAR_MIN 10
 
-static const int steps[] = {TASK_NEW,   TASK_PENDING, TASK_ASSIGNED, TASK_ACCEPTED, TASK_PREPARING,
-			    TASK_READY, TASK_STARTING, TASK_RUNNING};
+static const int steps[] = {TASK_NEW,	    TASK_PENDING, TASK_ASSIGNED, TASK_ACCEPTED,
+			    TASK_PREPARING, TASK_READY,	  TASK_STARTING, TASK_RUNNING};
 
 /* "[=====>    ]": `done` of `all` parts. */
 static void put_bar(struct strbuf *out, uint64_t done, uint64_t all, unsigned columns)
@@ -44,8 +44,8 @@ static unsigned bar_columns(unsigned width, size_t used)
 }
 
 /* "2/3: preparing [====>   ]", or why it does not go on. */
-static void slot_line(const struct progress *p, const struct progress_slot *slot, size_t label_width, unsigned width,
-		      struct strv *lines)
+static void slot_line(const struct progress *p, const struct progress_slot *slot,
+		      size_t label_width, unsigned width, struct strv *lines)
 {
 	_cleanup_strbuf_ struct strbuf line = {0}, cut = {0};
 	_cleanup_free_ char *word = state_word(slot);
@@ -53,7 +53,8 @@ static void slot_line(const struct progress *p, const struct progress_slot *slot
 
 	while (step + 1 < ARRAY_SIZE(steps) && steps[step] < slot->state)
 		step++;
-	strbuf_printf(&line, "%*s%s", (int)(label_width - text_width(slot->label)), "", slot->label);
+	strbuf_printf(&line, "%*s%s", (int)(label_width - text_width(slot->label)), "",
+		      slot->label);
 	if (slot->numbered)
 		strbuf_printf(&line, "/%llu", (unsigned long long)p->desired);
 	strbuf_puts(&line, ": ");
@@ -72,23 +73,28 @@ static void overall_line(const struct progress *p, unsigned width, struct strv *
 {
 	_cleanup_strbuf_ struct strbuf line = {0};
 
-	strbuf_printf(&line, "%s: %llu out of %llu tasks", p->rolling_back ? "rollback" : "overall progress",
-		      (unsigned long long)(p->running + p->completed), (unsigned long long)p->desired);
+	strbuf_printf(&line, "%s: %llu out of %llu tasks",
+		      p->rolling_back ? "rollback" : "overall progress",
+		      (unsigned long long)(p->running + p->completed),
+		      (unsigned long long)p->desired);
 	if (p->desired > PROGRESS_SLOTS_SHOWN) {
 		strbuf_putc(&line, ' ');
-		put_bar(&line, p->running + p->completed, p->desired, bar_columns(width, text_width(line.p)));
+		put_bar(&line, p->running + p->completed, p->desired,
+			bar_columns(width, text_width(line.p)));
 	}
 	strv_add(lines, line.p);
 }
 
 static void verify_line(const struct progress *p, int64_t now, struct strv *lines)
 {
-	int64_t left = p->verify_until > now ? (p->verify_until - now + NS_PER_SEC - 1) / NS_PER_SEC : 0;
+	int64_t left =
+		p->verify_until > now ? (p->verify_until - now + NS_PER_SEC - 1) / NS_PER_SEC : 0;
 
 	if (p->verdict == PROGRESS_DONE)
 		strv_add(lines, "verify: service converged");
 	else if (p->verifying)
-		strv_addf(lines, "verify: waiting %lld second%s for tasks to be stable", (long long)left, left == 1 ? "" : "s");
+		strv_addf(lines, "verify: waiting %lld second%s for tasks to be stable",
+			  (long long)left, left == 1 ? "" : "s");
 }
 
 void progress_screen(const struct progress *p, unsigned width, int64_t now, struct strv *lines)
@@ -128,10 +134,13 @@ void progress_plain(struct progress_plain *last, const struct progress *p, struc
 	if (p->rolling_back && !last->rolling_back)
 		strbuf_printf(out, "%s: rolling back\n", p->name);
 	last->rolling_back = p->rolling_back;
-	counts = p->completed ? xasprintf("%s: %llu/%llu running, %llu complete", p->name, (unsigned long long)p->running,
-					  (unsigned long long)p->desired, (unsigned long long)p->completed)
-			      : xasprintf("%s: %llu/%llu running", p->name, (unsigned long long)p->running,
-					  (unsigned long long)p->desired);
+	counts =
+		p->completed
+			? xasprintf("%s: %llu/%llu running, %llu complete", p->name,
+				    (unsigned long long)p->running, (unsigned long long)p->desired,
+				    (unsigned long long)p->completed)
+			: xasprintf("%s: %llu/%llu running", p->name,
+				    (unsigned long long)p->running, (unsigned long long)p->desired);
 	if (!str_eq(counts, last->counts))
 		strbuf_printf(out, "%s\n", counts);
 	free(last->counts);

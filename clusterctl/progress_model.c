@@ -44,7 +44,8 @@ static bool same_slot(const pb_task *a, const pb_task *b)
 	return a->slot == b->slot && (a->slot > 0 || str_eq(a->node_id, b->node_id));
 }
 
-/* Slots in order, then the task that speaks for the slot first: one that should run, newest version, newest. */
+/* Slots in order, then the task that speaks for the slot first: one that should run, newest
+ * version, newest. */
 static int compare(const void *pa, const void *pb)
 {
 	const pb_task *a = *(pb_task *const *)pa, *b = *(pb_task *const *)pb;
@@ -70,8 +71,8 @@ static bool is_updating(const pb_update_status *update)
 }
 
 /*
- * Whether a task counts although it may be of an older version: nothing about tasks was changed, or the
- * update has ended and left it (only placement changed, and its node still fits).
+ * Whether a task counts although it may be of an older version: nothing about tasks was changed, or
+ * the update has ended and left it (only placement changed, and its node still fits).
  */
 static bool any_version_counts(const struct progress *p, const pb_service *service)
 {
@@ -80,22 +81,26 @@ static bool any_version_counts(const struct progress *p, const pb_service *servi
 	return !p->setup.new_tasks || p->update_seen;
 }
 
-static void fill_slot(struct progress *p, struct progress_slot *slot, const pb_task *task, const pb_service *service,
-		      const Skein__WatchServiceResponse *msg)
+static void fill_slot(struct progress *p, struct progress_slot *slot, const pb_task *task,
+		      const pb_service *service, const Skein__WatchServiceResponse *msg)
 {
 	const char *node = pb_kv_get(msg->node_names, msg->n_node_names, task->node_id);
-	bool current = task->spec_version == service->spec_version || any_version_counts(p, service);
+	bool current =
+		task->spec_version == service->spec_version || any_version_counts(p, service);
 	bool wanted = (int)task->desired <= TASK_RUNNING;
 	int state = task_state(task);
 
-	slot->label = task->slot > 0 ? xasprintf("%llu", (unsigned long long)task->slot) : xstrdup(node ?: task->node_id);
+	slot->label = task->slot > 0 ? xasprintf("%llu", (unsigned long long)task->slot)
+				     : xstrdup(node ?: task->node_id);
 	slot->numbered = task->slot > 0;
 	slot->state = state;
 	slot->reason = xstrdup(task->status ? task->status->err : "");
-	/* desired READY and state RUNNING do not occur together; "ready until promoted" is not running yet */
+	/* desired READY and state RUNNING do not occur together; "ready until promoted" is not
+	 * running yet */
 	slot->running = current && wanted && state == TASK_RUNNING;
 	slot->completed = current && state == TASK_COMPLETE && p->one_shot;
-	/* the restart policy has had its say about a task that should no longer run: there is no newer one */
+	/* the restart policy has had its say about a task that should no longer run: there is no
+	 * newer one */
 	slot->failed = current && !wanted && (state == TASK_FAILED || state == TASK_REJECTED);
 }
 
@@ -106,7 +111,8 @@ static bool is_leaving(const pb_task *task)
 
 	if ((int)task->desired == TASK_REMOVE)
 		return true;
-	return (int)task->desired > TASK_RUNNING && state != TASK_COMPLETE && state != TASK_FAILED && state != TASK_REJECTED;
+	return (int)task->desired > TASK_RUNNING && state != TASK_COMPLETE &&
+	       state != TASK_FAILED && state != TASK_REJECTED;
 }
 
 static void read_slots(struct progress *p, const Skein__WatchServiceResponse *msg)
@@ -146,7 +152,8 @@ static void fail(struct progress *p, char *message)
 
 static bool is_news(const struct progress *p, const pb_update_status *update)
 {
-	return update && ((int)update->state != p->setup.update_state || update->started_at != p->setup.update_started_at);
+	return update && ((int)update->state != p->setup.update_state ||
+			  update->started_at != p->setup.update_started_at);
 }
 
 /* What the updater says about the update that we wait for. */
@@ -175,7 +182,8 @@ static void read_update(struct progress *p, const pb_service *service)
 	}
 }
 
-/* More running than wanted: a scale down has not got to work yet. Completed ones may be any number. */
+/* More running than wanted: a scale down has not got to work yet. Completed ones may be any number.
+ */
 static bool is_converged(const struct progress *p)
 {
 	return p->running <= p->desired && p->running + p->completed >= p->desired;
@@ -183,14 +191,16 @@ static bool is_converged(const struct progress *p)
 
 static void judge(struct progress *p, const pb_service *service, int64_t now)
 {
-	bool ended = service->update && !is_updating(service->update) && is_news(p, service->update);
+	bool ended =
+		service->update && !is_updating(service->update) && is_news(p, service->update);
 	bool update_runs = is_updating(service->update) && !p->setup.verify;
 
 	p->verifying = false;
 	if (!is_converged(p) || update_runs) {
 		p->verify_until = 0;
 		/* every slot has come to its end, some of them badly */
-		if (p->failed > 0 && p->running + p->completed + p->failed == p->n_slots && p->n_slots >= p->desired) {
+		if (p->failed > 0 && p->running + p->completed + p->failed == p->n_slots &&
+		    p->n_slots >= p->desired) {
 			if (p->settle_until == 0)
 				p->settle_until = now + PROGRESS_SETTLE_NS;
 		} else {
@@ -199,7 +209,8 @@ static void judge(struct progress *p, const pb_service *service, int64_t now)
 		return;
 	}
 	p->settle_until = 0;
-	if (!p->setup.verify || !p->setup.new_tasks || p->monitor_ns == 0 || ended || p->running == 0) {
+	if (!p->setup.verify || !p->setup.new_tasks || p->monitor_ns == 0 || ended ||
+	    p->running == 0) {
 		p->verdict = PROGRESS_DONE;
 		return;
 	}
@@ -239,8 +250,8 @@ void progress_tick(struct progress *p, int64_t now)
 	if (p->verify_until && now >= p->verify_until)
 		p->verdict = PROGRESS_DONE;
 	else if (p->settle_until && now >= p->settle_until)
-		fail(p, xasprintf("%llu of %llu tasks failed and will not be started again", (unsigned long long)p->failed,
-				  (unsigned long long)p->desired));
+		fail(p, xasprintf("%llu of %llu tasks failed and will not be started again",
+				  (unsigned long long)p->failed, (unsigned long long)p->desired));
 }
 
 int64_t progress_wake_at(const struct progress *p)

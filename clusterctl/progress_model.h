@@ -1,52 +1,54 @@
 /*
  * progress_model - how far a service is, from what WatchService sends. Pure: time is an argument.
  *
- *   create, scale   done as soon as every wanted task runs (or has completed, when it is not restarted)
- *   update          the same, and then it must stay so for the monitor period; a rollback or a pause fails
+ *   create, scale   done as soon as every wanted task runs (or has completed, when it is not
+ * restarted) update          the same, and then it must stay so for the monitor period; a rollback
+ * or a pause fails
  *
- * A task that cannot be placed is waited for, with the reason shown: a node may join. Tasks that failed and
- * will not be replaced end the waiting.
+ * A task that cannot be placed is waited for, with the reason shown: a node may join. Tasks that
+ * failed and will not be replaced end the waiting.
  */
 #pragma once
 #include "common/str.h"
 #include "proto/pb.h"
 
-/* Failed tasks count as final only after this long without change: a replacement may be on its way. */
+/* Failed tasks count as final only after this long without change: a replacement may be on its way.
+ */
 #define PROGRESS_SETTLE_NS (2 * INT64_C(1000000000))
 
 enum progress_verdict { PROGRESS_WAIT, PROGRESS_DONE, PROGRESS_FAILED };
 
 /* What was asked for, and how the service was before. */
 struct progress_setup {
-	bool verify;              /* hold for the monitor period */
-	bool new_tasks;           /* the update changed what tasks are: old ones do not count */
-	bool rollback;            /* a rollback was asked for: its completion is success */
-	int update_state;         /* of the service before the request: not news */
+	bool verify;	  /* hold for the monitor period */
+	bool new_tasks;	  /* the update changed what tasks are: old ones do not count */
+	bool rollback;	  /* a rollback was asked for: its completion is success */
+	int update_state; /* of the service before the request: not news */
 	int64_t update_started_at;
 };
 
 /* One place where a task should run. */
 struct progress_slot {
-	char *label;              /* "3", or the node's name for a global service */
-	int state;                /* of the newest task */
-	char *reason;             /* why it does not run; "" */
-	bool numbered;            /* label is a slot's number */
+	char *label;			 /* "3", or the node's name for a global service */
+	int state;			 /* of the newest task */
+	char *reason;			 /* why it does not run; "" */
+	bool numbered;			 /* label is a slot's number */
 	bool running, completed, failed; /* failed: and will not be replaced */
 };
 
 struct progress {
 	struct progress_setup setup;
 	enum progress_verdict verdict;
-	char *message;            /* why it failed; NULL */
+	char *message; /* why it failed; NULL */
 	char *name;
 	uint64_t desired, running, completed, failed;
 	struct progress_slot *slots; /* in order */
 	size_t n_slots;
 	bool verifying, rolling_back, one_shot;
 	int64_t monitor_ns;
-	int64_t verify_until;     /* 0 = not verifying */
-	int64_t settle_until;     /* 0 = nothing failed for good */
-	bool update_seen;         /* an update of our own was seen to start */
+	int64_t verify_until; /* 0 = not verifying */
+	int64_t settle_until; /* 0 = nothing failed for good */
+	bool update_seen;     /* an update of our own was seen to start */
 };
 
 void progress_init(struct progress *p, const struct progress_setup *setup);

@@ -31,11 +31,20 @@ const char *ps_state_text(int state)
 		int state;
 		const char *text;
 	} texts[] = {
-		{TASK_NEW, "New"},           {TASK_PENDING, "Pending"},   {TASK_ASSIGNED, "Assigned"},
-		{TASK_ACCEPTED, "Accepted"}, {TASK_PREPARING, "Preparing"}, {TASK_READY, "Ready"},
-		{TASK_STARTING, "Starting"}, {TASK_RUNNING, "Running"},   {TASK_COMPLETE, "Complete"},
-		{TASK_SHUTDOWN, "Shutdown"}, {TASK_FAILED, "Failed"},     {TASK_REJECTED, "Rejected"},
-		{TASK_REMOVE, "Remove"},     {TASK_ORPHANED, "Orphaned"},
+		{TASK_NEW, "New"},
+		{TASK_PENDING, "Pending"},
+		{TASK_ASSIGNED, "Assigned"},
+		{TASK_ACCEPTED, "Accepted"},
+		{TASK_PREPARING, "Preparing"},
+		{TASK_READY, "Ready"},
+		{TASK_STARTING, "Starting"},
+		{TASK_RUNNING, "Running"},
+		{TASK_COMPLETE, "Complete"},
+		{TASK_SHUTDOWN, "Shutdown"},
+		{TASK_FAILED, "Failed"},
+		{TASK_REJECTED, "Rejected"},
+		{TASK_REMOVE, "Remove"},
+		{TASK_ORPHANED, "Orphaned"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
@@ -94,7 +103,8 @@ static char *image_text(const pb_task *task, bool no_trunc)
 	char buf[IMAGEREF_MAX];
 	struct imageref ref;
 
-	if (no_trunc && task->spec && task->spec->container && *task->spec->container->image_digest && !strchr(image, '@'))
+	if (no_trunc && task->spec && task->spec->container &&
+	    *task->spec->container->image_digest && !strchr(image, '@'))
 		return xasprintf("%s@%s", image, task->spec->container->image_digest);
 	if (imageref_parse(image, &ref, NULL) < 0)
 		return xstrdup(image);
@@ -127,7 +137,8 @@ static char *error_text(const pb_task *task, bool no_trunc)
 static void add_task(struct listing *l, const pb_task *task, bool history, const char *node,
 		     const struct list_flags *f, int64_t now)
 {
-	_cleanup_free_ char *name = f->no_resolve ? xasprintf("%s.%llu", task->service_id, (unsigned long long)task->slot)
+	_cleanup_free_ char *name = f->no_resolve ? xasprintf("%s.%llu", task->service_id,
+							      (unsigned long long)task->slot)
 						  : ps_task_name(task);
 	_cleanup_free_ char *image = image_text(task, f->no_trunc);
 	_cleanup_free_ char *state = state_since(task, now);
@@ -144,22 +155,24 @@ static void add_task(struct listing *l, const pb_task *task, bool history, const
 	listing_cell(l, "");
 }
 
-void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names, size_t n_names,
-	     const struct list_flags *f, int64_t now)
+void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names,
+	     size_t n_names, const struct list_flags *f, int64_t now)
 {
 	for (size_t i = 0; i < n; i++) {
-		const char *node = f->no_resolve ? NULL : pb_kv_get(node_names, n_names, tasks[i]->node_id);
+		const char *node =
+			f->no_resolve ? NULL : pb_kv_get(node_names, n_names, tasks[i]->node_id);
 		bool history = i > 0 && same_slot(tasks[i - 1], tasks[i]);
 
 		add_task(l, tasks[i], history, node ?: tasks[i]->node_id, f, now);
 	}
 }
 
-enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list_flags *f, const struct strv *services,
-		     const struct strv *nodes, struct error *err)
+enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list_flags *f,
+		     const struct strv *services, const struct strv *nodes, struct error *err)
 {
 	_cleanup_listing_ struct listing l = {0};
-	_cleanup_pb_ Skein__ListTasksRequest *request = pb_new(&skein__list_tasks_request__descriptor);
+	_cleanup_pb_ Skein__ListTasksRequest *request =
+		pb_new(&skein__list_tasks_request__descriptor);
 	_cleanup_pb_ Skein__ListTasksResponse *reply = NULL;
 
 	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
@@ -168,10 +181,12 @@ enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list
 		pb_strs_add(&request->n_services, &request->services, services->v[i]);
 	for (size_t i = 0; nodes && i < nodes->n; i++)
 		pb_strs_add(&request->n_nodes, &request->nodes, nodes->v[i]);
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListTasks", request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListTasks", request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	ps_sort(reply->tasks, reply->n_tasks);
-	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, f, clock_wall_ns());
+	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, f,
+		clock_wall_ns());
 	listing_print(&l, stdout);
 	return CTL_OK;
 }

@@ -20,5 +20,5 @@ char *ps_task_name(const pb_task *task);
 /* By name, slot and node; in one slot the newest first. */
 void ps_sort(pb_task **tasks, size_t n);
 /* A row per task, sorted already; older tasks of a slot get " \_ " before the name. */
-void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names, size_t n_names,
-	     const struct list_flags *flags, int64_t now_ns);
+void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names,
+	     size_t n_names, const struct list_flags *flags, int64_t now_ns);

@@ -37,7 +37,8 @@ static int read_env_files(const struct strv *paths, struct strv *texts, struct e
 		if (file_read(paths->v[i], ENV_FILE_MAX_BYTES, &text, &len, err) < 0)
 			return error_wrap(err, "--env-file");
 		if (memchr(text, '\0', len))
-			return error_set(err, ERR_INVALID, "--env-file %s: NUL bytes are not text", paths->v[i]);
+			return error_set(err, ERR_INVALID, "--env-file %s: NUL bytes are not text",
+					 paths->v[i]);
 		strv_add(texts, text);
 	}
 	return 0;
@@ -52,15 +53,16 @@ static void wipe_auth(char **auth)
 
 /* ---------------------------------------------------------------- create */
 
-static enum ctl_exit create_and_wait(struct ctl *ctl, const pb_service_spec *spec, const struct service_flags *f,
-				     struct error *err)
+static enum ctl_exit create_and_wait(struct ctl *ctl, const pb_service_spec *spec,
+				     const struct service_flags *f, struct error *err)
 {
 	Skein__CreateServiceRequest request = SKEIN__CREATE_SERVICE_REQUEST__INIT;
 	_cleanup_pb_ Skein__ServiceResponse *reply = NULL;
 	struct progress_setup setup = {0};
 
 	request.spec = (pb_service_spec *)spec;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateService", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateService", &request, CONN_TIMEOUT_MS,
+		      &reply, err) < 0)
 		return CTL_FAILED;
 	if (!reply->service || !reply->service->spec) {
 		error_set(err, ERR_INTERNAL, "the manager's answer holds no service");
@@ -71,11 +73,13 @@ static enum ctl_exit create_and_wait(struct ctl *ctl, const pb_service_spec *spe
 	fflush(stdout);
 	if (f->detach)
 		return CTL_OK;
-	return converge_wait(ctl, reply->service->id, reply->service->spec->name, &setup, f->quiet, err);
+	return converge_wait(ctl, reply->service->id, reply->service->spec->name, &setup, f->quiet,
+			     err);
 }
 
-static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				const struct strv *args, struct error *err)
+static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *flags,
+				const struct option_seen *seen, const struct strv *args,
+				struct error *err)
 {
 	const struct service_flags *f = flags;
 	_cleanup_(wipe_auth) char *auth = NULL;
@@ -102,7 +106,8 @@ static Skein__ServiceResponse *get_service(struct ctl *ctl, const char *ref, str
 	Skein__ServiceResponse *reply = NULL;
 
 	request.ref = (char *)ref;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetService", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetService", &request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return NULL;
 	if (!reply->service || !reply->service->spec) {
 		pb_free(reply);
@@ -119,7 +124,7 @@ struct change {
 	const struct option_seen *seen;
 	uint64_t replicas;
 	bool rollback;
-	bool usage;               /* edit failed because of the flags */
+	bool usage; /* edit failed because of the flags */
 	struct progress_setup setup;
 	char *id, *name;
 };
@@ -144,7 +149,8 @@ static void note_change(struct change *change, const pb_service *before, const p
 static int apply_change(struct ctl *ctl, const char *ref, struct change *change, struct error *err)
 {
 	for (unsigned attempt = 0;; attempt++) {
-		_cleanup_pb_ Skein__ServiceResponse *before = get_service(ctl, ref, err), *after = NULL;
+		_cleanup_pb_ Skein__ServiceResponse *before = get_service(ctl, ref, err),
+						    *after = NULL;
 		Skein__UpdateServiceRequest request = SKEIN__UPDATE_SERVICE_REQUEST__INIT;
 		_cleanup_pb_ pb_service *edited = before ? pb_dup(before->service) : NULL;
 
@@ -154,7 +160,8 @@ static int apply_change(struct ctl *ctl, const char *ref, struct change *change,
 		request.revision = before->service->meta ? before->service->meta->revision : 0;
 		request.rollback = change->rollback;
 		request.spec = edited->spec;
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "UpdateService", &request, CONN_TIMEOUT_MS, &after, err) == 0) {
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "UpdateService", &request,
+			      CONN_TIMEOUT_MS, &after, err) == 0) {
 			print_warnings(after->warnings, after->n_warnings);
 			note_change(change, before->service, after->service ?: before->service);
 			return 0;
@@ -166,12 +173,15 @@ static int apply_change(struct ctl *ctl, const char *ref, struct change *change,
 
 /* ---------------------------------------------------------------- update, rollback */
 
-static int edit_update(struct ctl *ctl, struct change *change, pb_service *service, struct error *err)
+static int edit_update(struct ctl *ctl, struct change *change, pb_service *service,
+		       struct error *err)
 {
 	const struct service_flags *f = change->flags;
 	_cleanup_(wipe_auth) char *auth = NULL;
 	struct spec_input input = {.getenv = env_lookup};
-	const char *image = service->spec->task && service->spec->task->container ? service->spec->task->container->image : "";
+	const char *image = service->spec->task && service->spec->task->container
+				    ? service->spec->task->container->image
+				    : "";
 
 	change->usage = true;
 	if (f->with_registry_auth && !(auth = auth_for_image(f->image ?: image, err)))
@@ -213,7 +223,8 @@ static bool gives_nothing(const struct option_seen *seen)
 }
 
 /* Mistakes in the flags are found before anybody is asked. */
-static int check_flags(const struct service_flags *f, const struct option_seen *seen, struct error *err)
+static int check_flags(const struct service_flags *f, const struct option_seen *seen,
+		       struct error *err)
 {
 	_cleanup_pb_ pb_service_spec *trial = pb_new(&skein__service_spec__descriptor);
 	struct spec_input input = {.getenv = env_lookup};
@@ -222,22 +233,28 @@ static int check_flags(const struct service_flags *f, const struct option_seen *
 	return spec_edit(trial, f, seen, &input, err);
 }
 
-static enum ctl_exit run_update(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				const struct strv *args, struct error *err)
+static enum ctl_exit run_update(struct ctl *ctl, const struct verb *verb, void *flags,
+				const struct option_seen *seen, const struct strv *args,
+				struct error *err)
 {
 	const struct service_flags *f = flags;
-	_cleanup_(change_fini) struct change change = {
-		.edit = f->rollback_now ? NULL : edit_update, .flags = f, .seen = seen, .rollback = f->rollback_now};
+	_cleanup_(change_fini) struct change change = {.edit = f->rollback_now ? NULL : edit_update,
+						       .flags = f,
+						       .seen = seen,
+						       .rollback = f->rollback_now};
 
 	if (gives_nothing(seen))
-		return ctl_usage(err, "nothing to change: give at least one flag, such as --image or --force");
+		return ctl_usage(
+			err,
+			"nothing to change: give at least one flag, such as --image or --force");
 	if (check_flags(f, seen, err) < 0)
 		return CTL_USAGE;
 	return update_and_wait(ctl, args->v[0], &change, f, err);
 }
 
-static enum ctl_exit run_rollback(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				  const struct strv *args, struct error *err)
+static enum ctl_exit run_rollback(struct ctl *ctl, const struct verb *verb, void *flags,
+				  const struct option_seen *seen, const struct strv *args,
+				  struct error *err)
 {
 	_cleanup_(change_fini) struct change change = {.rollback = true};
 
@@ -246,11 +263,14 @@ static enum ctl_exit run_rollback(struct ctl *ctl, const struct verb *verb, void
 
 /* ---------------------------------------------------------------- scale, rm */
 
-static int edit_scale(struct ctl *ctl, struct change *change, pb_service *service, struct error *err)
+static int edit_scale(struct ctl *ctl, struct change *change, pb_service *service,
+		      struct error *err)
 {
 	if (service->spec->mode_case != SKEIN__SERVICE_SPEC__MODE_REPLICATED)
-		return error_set(err, ERR_PRECONDITION, "service %s is global: it has one task on every node and cannot be scaled",
-				 service->spec->name);
+		return error_set(
+			err, ERR_PRECONDITION,
+			"service %s is global: it has one task on every node and cannot be scaled",
+			service->spec->name);
 	service->spec->replicated->replicas = change->replicas;
 	return 0;
 }
@@ -259,16 +279,19 @@ static char *parse_scale(const char *text, uint64_t *ret_replicas, struct error 
 {
 	const char *equals = strrchr(text, '=');
 
-	if (!equals || equals == text || str_parse_u64(equals + 1, ret_replicas, NULL) < 0 || *ret_replicas > REPLICAS_MAX) {
-		error_set(err, ERR_INVALID, "\"%.200s\": expected SERVICE=REPLICAS with a number from 0 to %llu", text,
-			  (unsigned long long)REPLICAS_MAX);
+	if (!equals || equals == text || str_parse_u64(equals + 1, ret_replicas, NULL) < 0 ||
+	    *ret_replicas > REPLICAS_MAX) {
+		error_set(err, ERR_INVALID,
+			  "\"%.200s\": expected SERVICE=REPLICAS with a number from 0 to %llu",
+			  text, (unsigned long long)REPLICAS_MAX);
 		return NULL;
 	}
 	return xstrndup(text, (size_t)(equals - text));
 }
 
-static enum ctl_exit run_scale(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			       const struct strv *args, struct error *err)
+static enum ctl_exit run_scale(struct ctl *ctl, const struct verb *verb, void *flags,
+			       const struct option_seen *seen, const struct strv *args,
+			       struct error *err)
 {
 	const struct service_flags *f = flags;
 	_cleanup_free_ struct change *changes = xcalloc(args->n, sizeof(*changes));
@@ -294,14 +317,16 @@ static enum ctl_exit run_scale(struct ctl *ctl, const struct verb *verb, void *f
 	fflush(stdout);
 	for (size_t i = 0; i < args->n; i++) {
 		if (status == CTL_OK && !f->detach)
-			status = converge_wait(ctl, changes[i].id, changes[i].name, &changes[i].setup, f->quiet, err);
+			status = converge_wait(ctl, changes[i].id, changes[i].name,
+					       &changes[i].setup, f->quiet, err);
 		change_fini(&changes[i]);
 	}
 	return status;
 }
 
-static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	enum ctl_exit status = CTL_OK;
 
@@ -310,7 +335,8 @@ static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flag
 		struct error one = ERROR_INIT;
 
 		request.ref = args->v[i];
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveService", &request, CONN_TIMEOUT_MS, NULL, &one) == 0) {
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveService", &request,
+			      CONN_TIMEOUT_MS, NULL, &one) == 0) {
 			puts(args->v[i]);
 			continue;
 		}
@@ -326,7 +352,8 @@ static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flag
 
 static const struct option_def wait_options[] = {
 	HELP_OPTION,
-	{"detach", 'd', OPT_BOOL(struct service_flags, detach), .help = "return at once instead of waiting until the service has converged"},
+	{"detach", 'd', OPT_BOOL(struct service_flags, detach),
+	 .help = "return at once instead of waiting until the service has converged"},
 	{"quiet", 'q', OPT_BOOL(struct service_flags, quiet), .help = "no progress"},
 	{0},
 };
@@ -339,16 +366,24 @@ const struct verb service_change_verbs[] = {
 		.name = "create",
 		.synopsis = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
 		.help = "Make a service: tasks that run an image",
-		.about = "What follows IMAGE replaces the image's command; flags are not read there.\n\n"
-			 "Waits until all tasks run, or have completed when --restart-condition is not any, and shows how it\n"
-			 "goes. Tasks that no node can take are waited for, with the reason. Unlike an update, a new service\n"
+		.about = "What follows IMAGE replaces the image's command; flags are not read "
+			 "there.\n\n"
+			 "Waits until all tasks run, or have completed when --restart-condition is "
+			 "not any, and shows how it\n"
+			 "goes. Tasks that no node can take are waited for, with the reason. "
+			 "Unlike an update, a new service\n"
 			 "is not watched any longer than that.\n\n" INTERRUPT_TEXT "\n\n"
-			 "--network is none unless given: containers have a loopback device only. host shares the network of\n"
+			 "--network is none unless given: containers have a loopback device only. "
+			 "host shares the network of\n"
 			 "their node.",
-		.example = "clusterctl service create --name web --replicas 3 --network host nginx\n"
-			   "clusterctl service create --name job --restart-condition none debian:12 sh -c 'date'\n"
-			   "clusterctl service create --name db --constraint node.labels.disk==ssd \\\n"
-			   "    --mount type=volume,source=data,target=/var/lib/db --limit-memory 1g postgres:16",
+		.example =
+			"clusterctl service create --name web --replicas 3 --network host nginx\n"
+			"clusterctl service create --name job --restart-condition none debian:12 "
+			"sh -c 'date'\n"
+			"clusterctl service create --name db --constraint node.labels.disk==ssd "
+			"\\\n"
+			"    --mount type=volume,source=data,target=/var/lib/db --limit-memory 1g "
+			"postgres:16",
 		.options = service_create_options,
 		.flags_size = sizeof(struct service_flags),
 		.min_args = 1,
@@ -362,11 +397,15 @@ const struct verb service_change_verbs[] = {
 		.name = "update",
 		.synopsis = "[OPTIONS] SERVICE",
 		.help = "Change a service; its tasks are replaced one after the other",
-		.about = "Changes only what is given. Waits until all tasks run as asked and have stayed so for the monitor\n"
-			 "period (--update-monitor). The status is 1 when the update was paused or rolled back.\n\n" INTERRUPT_TEXT,
-		.example = "clusterctl service update --image nginx:1.25 --update-parallelism 2 web\n"
-			   "clusterctl service update --env-add LEVEL=debug --constraint-rm node.role==manager web\n"
-			   "clusterctl service update --force web",
+		.about = "Changes only what is given. Waits until all tasks run as asked and have "
+			 "stayed so for the monitor\n"
+			 "period (--update-monitor). The status is 1 when the update was paused or "
+			 "rolled back.\n\n" INTERRUPT_TEXT,
+		.example =
+			"clusterctl service update --image nginx:1.25 --update-parallelism 2 web\n"
+			"clusterctl service update --env-add LEVEL=debug --constraint-rm "
+			"node.role==manager web\n"
+			"clusterctl service update --force web",
 		.options = service_update_options,
 		.flags_size = sizeof(struct service_flags),
 		.min_args = 1,

@@ -30,7 +30,8 @@ struct service_flags {
 	struct strv env, env_rm, env_file;
 	struct strv labels, labels_rm, container_labels, container_labels_rm;
 	struct strv groups, groups_rm, mounts, mounts_rm, ulimits, ulimits_rm, sysctls, sysctls_rm;
-	struct strv cap_add, cap_drop, constraints, constraints_rm, placement_prefs, placement_prefs_rm;
+	struct strv cap_add, cap_drop, constraints, constraints_rm, placement_prefs,
+		placement_prefs_rm;
 
 	int64_t limit_cpu, limit_memory, limit_pids, reserve_cpu, reserve_memory;
 	uint64_t replicas_max_per_node;
@@ -50,8 +51,8 @@ extern const struct option_def service_update_options[];
 /* What the pure functions may not fetch themselves. */
 struct spec_input {
 	char *(*getenv)(const char *name);
-	const struct strv *env_file_texts;   /* contents of --env-file, in order; may be NULL */
-	const char *registry_auth;           /* NULL = none */
+	const struct strv *env_file_texts; /* contents of --env-file, in order; may be NULL */
+	const char *registry_auth;	   /* NULL = none */
 };
 
 /*
@@ -59,20 +60,23 @@ struct spec_input {
  * NULL on error: ERR_INVALID names flag, value and what is accepted.
  */
 pb_service_spec *spec_build(const struct service_flags *flags, const struct option_seen *seen,
-			    const struct strv *args, const struct spec_input *input, struct error *err);
+			    const struct strv *args, const struct spec_input *input,
+			    struct error *err);
 
 /* Change in place what the flags of `update` gave, and nothing else. */
-int spec_edit(pb_service_spec *spec, const struct service_flags *flags, const struct option_seen *seen,
-	      const struct spec_input *input, struct error *err);
+int spec_edit(pb_service_spec *spec, const struct service_flags *flags,
+	      const struct option_seen *seen, const struct spec_input *input, struct error *err);
 
 /* ---- shared by the two */
 
 /* Scalars that were seen (`all`: every one, with the flags' defaults). */
-int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs, const struct service_flags *flags,
-		       const struct option_seen *seen, bool all, struct error *err);
+int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
+		       const struct service_flags *flags, const struct option_seen *seen, bool all,
+		       struct error *err);
 /* Append or replace entries; `suffix` ("" or "-add") goes into messages. */
 int spec_add_lists(pb_service_spec *spec, const struct service_flags *flags, const char *suffix,
 		   const struct spec_input *input, struct error *err);
-int spec_set_image(pb_container_spec *container, const char *flag, const char *image, struct error *err);
+int spec_set_image(pb_container_spec *container, const char *flag, const char *image,
+		   struct error *err);
 /* Sub-messages that a spec from elsewhere may lack. */
 void spec_complete(pb_service_spec *spec);

@@ -10,7 +10,8 @@
 #include <string.h>
 
 /* "Name:" and a value, aligned; nothing when the value is empty. */
-static void put(FILE *out, unsigned depth, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void put(FILE *out, unsigned depth, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 static void put(FILE *out, unsigned depth, const char *name, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;
@@ -21,7 +22,8 @@ static void put(FILE *out, unsigned depth, const char *name, const char *fmt, ..
 		abort();
 	va_end(ap);
 	if (*text)
-		fprintf(out, "%*s%s:%*s%s\n", (int)depth, "", name, (int)MAX(24 - (int)depth - (int)strlen(name), 1), "", text);
+		fprintf(out, "%*s%s:%*s%s\n", (int)depth, "", name,
+			(int)MAX(24 - (int)depth - (int)strlen(name), 1), "", text);
 }
 
 static void put_duration(FILE *out, const char *name, int64_t ns)
@@ -99,15 +101,17 @@ static void put_mounts(FILE *out, const pb_container_spec *c)
 	for (size_t i = 0; i < c->n_mounts; i++) {
 		_cleanup_free_ char *type = enum_text(c->mounts[i], "type");
 
-		fprintf(out, " %s%s%s on %s%s\n", type, *c->mounts[i]->source ? " " : "", c->mounts[i]->source,
-			c->mounts[i]->target, c->mounts[i]->read_only ? " (read-only)" : "");
+		fprintf(out, " %s%s%s on %s%s\n", type, *c->mounts[i]->source ? " " : "",
+			c->mounts[i]->source, c->mounts[i]->target,
+			c->mounts[i]->read_only ? " (read-only)" : "");
 	}
 }
 
 static void put_container(FILE *out, const pb_container_spec *c)
 {
 	fputs("Container:\n", out);
-	put(out, 1, "Image", "%s%s%s", c->image, *c->image_digest && !strchr(c->image, '@') ? "@" : "",
+	put(out, 1, "Image", "%s%s%s", c->image,
+	    *c->image_digest && !strchr(c->image, '@') ? "@" : "",
 	    strchr(c->image, '@') ? "" : c->image_digest);
 	put_strings(out, "Entrypoint", c->command, c->n_command);
 	put_strings(out, "Args", c->args, c->n_args);
@@ -153,7 +157,8 @@ static void put_restart(FILE *out, const pb_restart_policy *r)
 	fputs("Restart:\n", out);
 	put(out, 1, "Condition", "%s", condition);
 	put_duration(out, "Delay", r->delay);
-	put(out, 1, "Max attempts", "%llu%s", (unsigned long long)r->max_attempts, r->max_attempts ? "" : " (no limit)");
+	put(out, 1, "Max attempts", "%llu%s", (unsigned long long)r->max_attempts,
+	    r->max_attempts ? "" : " (no limit)");
 	if (r->window)
 		put_duration(out, "Window", r->window);
 }

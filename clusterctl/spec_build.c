@@ -46,7 +46,8 @@ void spec_complete(pb_service_spec *spec)
 	ensure(&spec->rollback, &skein__update_config__descriptor);
 }
 
-int spec_set_image(pb_container_spec *container, const char *flag, const char *image, struct error *err)
+int spec_set_image(pb_container_spec *container, const char *flag, const char *image,
+		   struct error *err)
 {
 	char buf[IMAGEREF_MAX];
 	struct imageref ref;
@@ -55,7 +56,8 @@ int spec_set_image(pb_container_spec *container, const char *flag, const char *i
 		return error_wrap(err, "%s", flag);
 	pb_set_str(&container->image, imageref_format(&ref, buf));
 	pb_set_str(&container->image_digest, ref.digest);
-	container->image_origin = (Skein__ImageOrigin)IMAGE_FROM_REGISTRY; /* the manager looks it up again */
+	container->image_origin =
+		(Skein__ImageOrigin)IMAGE_FROM_REGISTRY; /* the manager looks it up again */
 	return 0;
 }
 
@@ -72,7 +74,8 @@ static bool given(const struct scope *s, const char *name)
 	return s->all || option_was_seen(s->defs, s->seen, name);
 }
 
-static void apply_container(pb_container_spec *c, const struct service_flags *f, const struct scope *s)
+static void apply_container(pb_container_spec *c, const struct service_flags *f,
+			    const struct scope *s)
 {
 	if (given(s, "hostname"))
 		pb_set_str(&c->hostname, f->hostname);
@@ -94,7 +97,8 @@ static void apply_container(pb_container_spec *c, const struct service_flags *f,
 		c->oom_score_adj = (int32_t)f->oom_score_adj;
 }
 
-static void apply_resources(Skein__ResourceRequirements *r, const struct service_flags *f, const struct scope *s)
+static void apply_resources(Skein__ResourceRequirements *r, const struct service_flags *f,
+			    const struct scope *s)
 {
 	if (given(s, "limit-cpu"))
 		r->limits->cpu_nano = f->limit_cpu;
@@ -108,10 +112,12 @@ static void apply_resources(Skein__ResourceRequirements *r, const struct service
 		r->reservations->mem_bytes = f->reserve_memory;
 }
 
-static void apply_restart(pb_restart_policy *r, const struct service_flags *f, const struct scope *s)
+static void apply_restart(pb_restart_policy *r, const struct service_flags *f,
+			  const struct scope *s)
 {
 	if (given(s, "restart-condition"))
-		r->condition = (Skein__RestartCondition)index_of("none|on-failure|any", f->restart_condition);
+		r->condition = (Skein__RestartCondition)index_of("none|on-failure|any",
+								 f->restart_condition);
 	if (given(s, "restart-delay"))
 		r->delay = f->restart_delay;
 	if (given(s, "restart-max-attempts"))
@@ -127,7 +133,8 @@ static bool given_of(const struct scope *s, const char *prefix, const char *name
 	return given(s, full);
 }
 
-static void apply_update(pb_update_config *u, const struct update_flags *f, const char *prefix, const struct scope *s)
+static void apply_update(pb_update_config *u, const struct update_flags *f, const char *prefix,
+			 const struct scope *s)
 {
 	if (given_of(s, prefix, "parallelism"))
 		u->parallelism = f->parallelism;
@@ -140,8 +147,8 @@ static void apply_update(pb_update_config *u, const struct update_flags *f, cons
 	if (given_of(s, prefix, "order"))
 		u->order = (Skein__UpdateOrder)index_of("stop-first|start-first", f->order);
 	if (given_of(s, prefix, "failure-action"))
-		u->failure_action =
-			(Skein__UpdateFailureAction)index_of("pause|continue|rollback", f->failure_action);
+		u->failure_action = (Skein__UpdateFailureAction)index_of("pause|continue|rollback",
+									 f->failure_action);
 }
 
 /* Replace a repeated string field by shell words. */
@@ -158,22 +165,26 @@ static int set_words(size_t *n, char ***list, const char *flag, const char *text
 	return 0;
 }
 
-/* A reservation above the limit could never be used: better said here than found in a PENDING task. */
+/* A reservation above the limit could never be used: better said here than found in a PENDING task.
+ */
 static int check_resources(const Skein__ResourceRequirements *r, struct error *err)
 {
 	char a[STR_HUMAN_MAX], b[STR_HUMAN_MAX];
 
 	if (r->limits->mem_bytes > 0 && r->reservations->mem_bytes > r->limits->mem_bytes)
 		return error_set(err, ERR_INVALID, "--reserve-memory %s is above --limit-memory %s",
-				 str_bytes_human(r->reservations->mem_bytes, a), str_bytes_human(r->limits->mem_bytes, b));
+				 str_bytes_human(r->reservations->mem_bytes, a),
+				 str_bytes_human(r->limits->mem_bytes, b));
 	if (r->limits->cpu_nano > 0 && r->reservations->cpu_nano > r->limits->cpu_nano)
 		return error_set(err, ERR_INVALID, "--reserve-cpu %g is above --limit-cpu %g",
-				 (double)r->reservations->cpu_nano / 1e9, (double)r->limits->cpu_nano / 1e9);
+				 (double)r->reservations->cpu_nano / 1e9,
+				 (double)r->limits->cpu_nano / 1e9);
 	return 0;
 }
 
-int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs, const struct service_flags *f,
-		       const struct option_seen *seen, bool all, struct error *err)
+int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
+		       const struct service_flags *f, const struct option_seen *seen, bool all,
+		       struct error *err)
 {
 	const struct scope s = {.defs = defs, .seen = seen, .all = all};
 	pb_container_spec *container = spec->task->container;
@@ -188,7 +199,8 @@ int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs, con
 	if (given(&s, "network"))
 		pb_set_str(&spec->task->network, f->network);
 	if (f->entrypoint && given(&s, "entrypoint") &&
-	    set_words(&container->n_command, &container->command, "entrypoint", f->entrypoint, err) < 0)
+	    set_words(&container->n_command, &container->command, "entrypoint", f->entrypoint,
+		      err) < 0)
 		return -1;
 	if (f->args && set_words(&container->n_args, &container->args, "args", f->args, err) < 0)
 		return -1;
@@ -211,8 +223,8 @@ static void add_unique(size_t *n, char ***list, const char *s)
 		pb_strs_add(n, list, s);
 }
 
-static int add_pairs(size_t *n, pb_kv ***list, const struct strv *texts, bool full, const char *flag,
-		     const char *suffix, struct error *err)
+static int add_pairs(size_t *n, pb_kv ***list, const struct strv *texts, bool full,
+		     const char *flag, const char *suffix, struct error *err)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		const char *value;
@@ -230,7 +242,8 @@ static int add_env(pb_container_spec *c, const struct service_flags *f, const ch
 		   const struct spec_input *input, struct error *err)
 {
 	for (size_t i = 0; input->env_file_texts && i < input->env_file_texts->n; i++)
-		if (value_env_file(input->env_file_texts->v[i], input->getenv, &c->n_env, &c->env, err) < 0)
+		if (value_env_file(input->env_file_texts->v[i], input->getenv, &c->n_env, &c->env,
+				   err) < 0)
 			return error_wrap(err, "--env-file %s", f->env_file.v[i]);
 	for (size_t i = 0; i < f->env.n; i++)
 		if (value_env(f->env.v[i], input->getenv, &c->n_env, &c->env, err) < 0)
@@ -238,8 +251,8 @@ static int add_env(pb_container_spec *c, const struct service_flags *f, const ch
 	return 0;
 }
 
-static int add_mounts(pb_container_spec *c, const struct strv *texts, const char *suffix, bool replace,
-		      struct error *err)
+static int add_mounts(pb_container_spec *c, const struct strv *texts, const char *suffix,
+		      bool replace, struct error *err)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		_cleanup_pb_ pb_mount *mount = value_mount(texts->v[i], err);
@@ -250,7 +263,8 @@ static int add_mounts(pb_container_spec *c, const struct strv *texts, const char
 			if (!str_eq(c->mounts[k]->target, mount->target))
 				continue;
 			if (!replace)
-				return error_set(err, ERR_INVALID, "--mount: two mounts have the target %s",
+				return error_set(err, ERR_INVALID,
+						 "--mount: two mounts have the target %s",
 						 mount->target);
 			pb_msgs_del(&c->n_mounts, &c->mounts, k--);
 		}
@@ -259,7 +273,8 @@ static int add_mounts(pb_container_spec *c, const struct strv *texts, const char
 	return 0;
 }
 
-static int add_ulimits(pb_container_spec *c, const struct strv *texts, const char *suffix, struct error *err)
+static int add_ulimits(pb_container_spec *c, const struct strv *texts, const char *suffix,
+		       struct error *err)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		_cleanup_pb_ pb_ulimit *limit = value_ulimit(texts->v[i], err);
@@ -275,8 +290,8 @@ static int add_ulimits(pb_container_spec *c, const struct strv *texts, const cha
 }
 
 /* As Docker: a capability that is added leaves the drop list, and the other way round. */
-static int add_caps(size_t *n, char ***list, size_t *n_other, char ***other, const struct strv *texts,
-		    const char *flag, struct error *err)
+static int add_caps(size_t *n, char ***list, size_t *n_other, char ***other,
+		    const struct strv *texts, const char *flag, struct error *err)
 {
 	for (size_t i = 0; i < texts->n; i++) {
 		_cleanup_free_ char *cap = value_capability(texts->v[i], err);
@@ -291,7 +306,8 @@ static int add_caps(size_t *n, char ***list, size_t *n_other, char ***other, con
 	return 0;
 }
 
-static int add_placement(pb_placement *p, const struct service_flags *f, const char *suffix, struct error *err)
+static int add_placement(pb_placement *p, const struct service_flags *f, const char *suffix,
+			 struct error *err)
 {
 	for (size_t i = 0; i < f->constraints.n; i++) {
 		if (value_constraint(f->constraints.v[i], err) < 0)
@@ -316,26 +332,31 @@ int spec_add_lists(pb_service_spec *spec, const struct service_flags *f, const c
 	for (size_t i = 0; i < f->groups.n; i++)
 		add_unique(&c->n_groups, &c->groups, f->groups.v[i]);
 	if (add_env(c, f, suffix, input, err) < 0 ||
-	    add_pairs(&spec->n_labels, &spec->labels, &f->labels, false, "label", suffix, err) < 0 ||
-	    add_pairs(&c->n_labels, &c->labels, &f->container_labels, false, "container-label", suffix, err) < 0 ||
+	    add_pairs(&spec->n_labels, &spec->labels, &f->labels, false, "label", suffix, err) <
+		    0 ||
+	    add_pairs(&c->n_labels, &c->labels, &f->container_labels, false, "container-label",
+		      suffix, err) < 0 ||
 	    add_pairs(&c->n_sysctls, &c->sysctls, &f->sysctls, true, "sysctl", suffix, err) < 0 ||
 	    add_mounts(c, &f->mounts, suffix, *suffix != '\0', err) < 0 ||
 	    add_ulimits(c, &f->ulimits, suffix, err) < 0 ||
-	    add_caps(&c->n_cap_add, &c->cap_add, &c->n_cap_drop, &c->cap_drop, &f->cap_add, "cap-add", err) < 0 ||
-	    add_caps(&c->n_cap_drop, &c->cap_drop, &c->n_cap_add, &c->cap_add, &f->cap_drop, "cap-drop", err) < 0)
+	    add_caps(&c->n_cap_add, &c->cap_add, &c->n_cap_drop, &c->cap_drop, &f->cap_add,
+		     "cap-add", err) < 0 ||
+	    add_caps(&c->n_cap_drop, &c->cap_drop, &c->n_cap_add, &c->cap_add, &f->cap_drop,
+		     "cap-drop", err) < 0)
 		return -1;
 	return add_placement(spec->task->placement, f, suffix, err);
 }
 
 /* ---------------------------------------------------------------- create */
 
-static int set_mode(pb_service_spec *spec, const struct service_flags *f, const struct option_seen *seen,
-		    struct error *err)
+static int set_mode(pb_service_spec *spec, const struct service_flags *f,
+		    const struct option_seen *seen, struct error *err)
 {
 	if (str_eq(f->mode, "global")) {
 		if (option_was_seen(service_create_options, seen, "replicas"))
-			return error_set(err, ERR_INVALID, "--replicas goes only with --mode replicated: a global "
-							   "service has one task on every node");
+			return error_set(err, ERR_INVALID,
+					 "--replicas goes only with --mode replicated: a global "
+					 "service has one task on every node");
 		spec->global = pb_new(&skein__global_mode__descriptor);
 		spec->mode_case = SKEIN__SERVICE_SPEC__MODE_GLOBAL;
 		return 0;
@@ -346,8 +367,9 @@ static int set_mode(pb_service_spec *spec, const struct service_flags *f, const 
 	return 0;
 }
 
-pb_service_spec *spec_build(const struct service_flags *f, const struct option_seen *seen, const struct strv *args,
-			    const struct spec_input *input, struct error *err)
+pb_service_spec *spec_build(const struct service_flags *f, const struct option_seen *seen,
+			    const struct strv *args, const struct spec_input *input,
+			    struct error *err)
 {
 	_cleanup_pb_ pb_service_spec *spec = pb_new(&skein__service_spec__descriptor);
 	pb_container_spec *container;
@@ -356,7 +378,8 @@ pb_service_spec *spec_build(const struct service_flags *f, const struct option_s
 	spec_complete(spec);
 	container = spec->task->container;
 	pb_set_str(&spec->name, f->name);
-	if (spec_set_image(container, "IMAGE", args->v[0], err) < 0 || set_mode(spec, f, seen, err) < 0 ||
+	if (spec_set_image(container, "IMAGE", args->v[0], err) < 0 ||
+	    set_mode(spec, f, seen, err) < 0 ||
 	    spec_apply_scalars(spec, service_create_options, f, seen, true, err) < 0 ||
 	    spec_add_lists(spec, f, "", input, err) < 0)
 		return NULL;

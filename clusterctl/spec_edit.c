@@ -77,14 +77,17 @@ int spec_edit(pb_service_spec *spec, const struct service_flags *f, const struct
 	spec_complete(spec);
 	if (given(seen, "replicas")) {
 		if (spec->mode_case != SKEIN__SERVICE_SPEC__MODE_REPLICATED)
-			return error_set(err, ERR_INVALID, "--replicas: the service is global: it has one task on every node");
+			return error_set(
+				err, ERR_INVALID,
+				"--replicas: the service is global: it has one task on every node");
 		spec->replicated->replicas = f->replicas;
 	}
-	if (given(seen, "image") && spec_set_image(spec->task->container, "--image", f->image, err) < 0)
+	if (given(seen, "image") &&
+	    spec_set_image(spec->task->container, "--image", f->image, err) < 0)
 		return -1;
 	/* removal first: "--x-rm A --x-add A" replaces */
-	if (spec_apply_scalars(spec, service_update_options, f, seen, false, err) < 0 || remove_lists(spec, f, err) < 0 ||
-	    spec_add_lists(spec, f, "-add", input, err) < 0)
+	if (spec_apply_scalars(spec, service_update_options, f, seen, false, err) < 0 ||
+	    remove_lists(spec, f, err) < 0 || spec_add_lists(spec, f, "-add", input, err) < 0)
 		return -1;
 	if (f->force)
 		spec->task->force_update++;

@@ -9,8 +9,9 @@
 #include "common/mem.h"
 #include "proto/pb.h"
 
-static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	return ps_run(ctl, verb, flags, NULL, NULL, err);
 }
@@ -21,15 +22,17 @@ static void *fetch_task(struct ctl *ctl, const char *ref, struct error *err)
 	_cleanup_pb_ Skein__TaskResponse *reply = NULL;
 
 	request.ref = (char *)ref;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetTask", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetTask", &request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return NULL;
 	if (!reply->task)
 		error_set(err, ERR_INTERNAL, "the manager's answer holds no task");
 	return TAKE_PTR(reply->task);
 }
 
-static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				 const struct strv *args, struct error *err)
+static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void *flags,
+				 const struct option_seen *seen, const struct strv *args,
+				 struct error *err)
 {
 	return inspect_run(ctl, flags, args, fetch_task, NULL, err);
 }

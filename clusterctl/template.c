@@ -30,7 +30,8 @@ static void add_text(struct template *t, const char *text, size_t len)
 
 static bool is_path(const char *s)
 {
-	return s[0] == '.' && !s[strspn(s, ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] &&
+	return s[0] == '.' &&
+	       !s[strspn(s, ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] &&
 	       !strstr(s, "..") && (!s[1] || s[strlen(s) - 1] != '.');
 }
 
@@ -54,7 +55,8 @@ static int add_action(struct template *t, const char *text, size_t len, struct e
 	char *path = json ? trim(action + 5) : action;
 
 	if (!is_path(path))
-		return error_set(err, ERR_INVALID, "\"{{%.*s}}\": expected {{.Field}} or {{json .}}", SHOWN, action);
+		return error_set(err, ERR_INVALID,
+				 "\"{{%.*s}}\": expected {{.Field}} or {{json .}}", SHOWN, action);
 	add_part(t, json ? TEMPLATE_JSON : TEMPLATE_FIELD, xstrdup(path + 1));
 	return 0;
 }

@@ -23,15 +23,18 @@ struct token_flags {
 static const struct option_def show_options[] = {
 	HELP_OPTION,
 	{"quiet", 'q', T(BOOL, quiet), .help = "print the token only"},
-	{"rotate", 0, T(BOOL, rotate), .help = "make a new token: the old one lets nobody in any more"},
+	{"rotate", 0, T(BOOL, rotate),
+	 .help = "make a new token: the old one lets nobody in any more"},
 	{0},
 };
 
 static const struct option_def create_options[] = {
 	HELP_OPTION,
-	{"role", 0, T(ENUM, role), .choices = "worker|manager", .def = "worker", .help = "role of nodes that join with it"},
+	{"role", 0, T(ENUM, role), .choices = "worker|manager", .def = "worker",
+	 .help = "role of nodes that join with it"},
 	{"ttl", 0, T(DURATION, ttl), .help = "how long it is valid (0 = until it is removed)"},
-	{"uses", 0, T(U64, uses), .max = UINT32_MAX, .help = "how many nodes may join with it (0 = any number)"},
+	{"uses", 0, T(U64, uses), .max = UINT32_MAX,
+	 .help = "how many nodes may join with it (0 = any number)"},
 	{"label", 'l', T(LIST, labels), .arg = "KEY=VALUE", .help = "label that such nodes get"},
 	{"quiet", 'q', T(BOOL, quiet), .help = "print the token only"},
 	{0},
@@ -48,25 +51,30 @@ static void print_token(const Skein__TokenResponse *reply, const char *role, boo
 		puts(reply->token);
 		return;
 	}
-	printf("To add a %s to this cluster, run on its host:\n\n    clusterctl join --token %s", role, reply->token);
+	printf("To add a %s to this cluster, run on its host:\n\n    clusterctl join --token %s",
+	       role, reply->token);
 	for (size_t i = 0; i < reply->n_managers && i < 3; i++)
 		printf(" %s", reply->managers[i]);
 	puts("\n");
 }
 
-static enum ctl_exit run_show(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			      const struct strv *args, struct error *err)
+static enum ctl_exit run_show(struct ctl *ctl, const struct verb *verb, void *flags,
+			      const struct option_seen *seen, const struct strv *args,
+			      struct error *err)
 {
 	const struct token_flags *f = flags;
 	Skein__TokenRequest request = SKEIN__TOKEN_REQUEST__INIT;
 	_cleanup_pb_ Skein__TokenResponse *reply = NULL;
 
 	if (!str_eq(args->v[0], "worker") && !str_eq(args->v[0], "manager"))
-		return ctl_usage(err, "unknown role \"%.100s\": expected worker or manager (or one of the commands create, ls, rm)",
+		return ctl_usage(err,
+				 "unknown role \"%.100s\": expected worker or manager (or one of "
+				 "the commands create, ls, rm)",
 				 args->v[0]);
 	request.role = role_of(args->v[0]);
 	request.rotate = f->rotate;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetToken", &request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "GetToken", &request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	if (f->rotate && !f->quiet)
 		puts("The token was changed.\n");
@@ -74,11 +82,13 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct verb *verb, void *fl
 	return CTL_OK;
 }
 
-static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-				const struct strv *args, struct error *err)
+static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *flags,
+				const struct option_seen *seen, const struct strv *args,
+				struct error *err)
 {
 	const struct token_flags *f = flags;
-	_cleanup_pb_ Skein__CreateTokenRequest *request = pb_new(&skein__create_token_request__descriptor);
+	_cleanup_pb_ Skein__CreateTokenRequest *request =
+		pb_new(&skein__create_token_request__descriptor);
 	_cleanup_pb_ Skein__TokenResponse *reply = NULL;
 
 	request->role = role_of(f->role);
@@ -94,7 +104,8 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *
 		}
 		pb_kv_set(&request->n_labels, &request->labels, key, value);
 	}
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateToken", request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateToken", request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	if (!f->quiet)
 		printf("Token %s was made. It is shown only now.\n\n", reply->id);
@@ -105,8 +116,13 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *
 /* ---------------------------------------------------------------- ls, rm */
 
 static const struct list_field token_fields[] = {
-	{"ID", "ID"}, {"Role", "ROLE"}, {"Expires", "EXPIRES"}, {"Uses", "USES"}, {"Labels", "LABELS"},
-	{"CreatedAt", "CREATED"}, {0},
+	{"ID", "ID"},
+	{"Role", "ROLE"},
+	{"Expires", "EXPIRES"},
+	{"Uses", "USES"},
+	{"Labels", "LABELS"},
+	{"CreatedAt", "CREATED"},
+	{0},
 };
 
 static void add_token(struct listing *l, const pb_token *token, int64_t now)
@@ -116,7 +132,8 @@ static void add_token(struct listing *l, const pb_token *token, int64_t now)
 	char human[STR_HUMAN_MAX];
 
 	for (size_t i = 0; i < token->n_labels; i++)
-		strbuf_printf(&labels, "%s%s=%s", i ? "," : "", token->labels[i]->key, token->labels[i]->value);
+		strbuf_printf(&labels, "%s%s=%s", i ? "," : "", token->labels[i]->key,
+			      token->labels[i]->value);
 	listing_cell(l, token->id);
 	listing_cell(l, pb_role_name((int)token->role));
 	if (token->expires_at == 0)
@@ -135,8 +152,9 @@ static void add_token(struct listing *l, const pb_token *token, int64_t now)
 
 #define TOKEN_FILTERS "id|role|label"
 
-static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	const struct list_flags *f = flags;
 	_cleanup_listing_ struct listing l = {0};
@@ -145,7 +163,8 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 
 	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
 		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListTokens", request, CONN_TIMEOUT_MS, &reply, err) < 0)
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListTokens", request, CONN_TIMEOUT_MS, &reply,
+		      err) < 0)
 		return CTL_FAILED;
 	for (size_t i = 0; i < reply->n_tokens; i++)
 		add_token(&l, reply->tokens[i], clock_wall_ns());
@@ -153,14 +172,16 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 	return CTL_OK;
 }
 
-static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags, const struct option_seen *seen,
-			    const struct strv *args, struct error *err)
+static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags,
+			    const struct option_seen *seen, const struct strv *args,
+			    struct error *err)
 {
 	for (size_t i = 0; i < args->n; i++) {
 		Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
 
 		request.ref = args->v[i];
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RevokeToken", &request, CONN_TIMEOUT_MS, NULL, err) < 0)
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RevokeToken", &request, CONN_TIMEOUT_MS,
+			      NULL, err) < 0)
 			return CTL_FAILED;
 		puts(args->v[i]);
 	}
@@ -173,8 +194,10 @@ const struct verb token_verbs[] = {
 		.name = "",
 		.synopsis = "[OPTIONS] worker|manager",
 		.help = "Show the standing token of a role, or change it",
-		.about = "Prints the command that lets a host join. Nodes that joined already are not affected by --rotate.",
-		.example = "clusterctl join-token worker\nclusterctl join-token --rotate -q manager",
+		.about = "Prints the command that lets a host join. Nodes that joined already are "
+			 "not affected by --rotate.",
+		.example =
+			"clusterctl join-token worker\nclusterctl join-token --rotate -q manager",
 		.options = show_options,
 		.flags_size = sizeof(struct token_flags),
 		.min_args = 1,
@@ -187,7 +210,8 @@ const struct verb token_verbs[] = {
 		.name = "create",
 		.synopsis = "[OPTIONS]",
 		.help = "Make a token with a life, a number of uses and labels",
-		.example = "clusterctl join-token create --role worker --ttl 30m --uses 2 --label rack=a",
+		.example = "clusterctl join-token create --role worker --ttl 30m --uses 2 --label "
+			   "rack=a",
 		.options = create_options,
 		.flags_size = sizeof(struct token_flags),
 		.run = run_create,

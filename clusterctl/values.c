@@ -23,14 +23,17 @@ int value_csv(const char *text, struct strv *ret, struct error *err)
 				strbuf_putc(&field, *p);
 			}
 			if (*p != '"' || (p[1] && p[1] != ','))
-				return error_set(err, ERR_INVALID, "\"%.*s\": a quote is not closed", SHOWN, text);
+				return error_set(err, ERR_INVALID,
+						 "\"%.*s\": a quote is not closed", SHOWN, text);
 			p++;
 		} else {
 			size_t len = strcspn(p, ",");
 
 			if (memchr(p, '"', len))
-				return error_set(err, ERR_INVALID, "\"%.*s\": a quote may only stand around a whole field",
-						 SHOWN, text);
+				return error_set(
+					err, ERR_INVALID,
+					"\"%.*s\": a quote may only stand around a whole field",
+					SHOWN, text);
 			strbuf_add(&field, p, len);
 			p += len;
 		}
@@ -72,7 +75,8 @@ int value_words(const char *text, struct strv *ret, struct error *err)
 			return 0;
 		strbuf_puts(&word, "");
 		if (!take_word(&p, &word))
-			return error_set(err, ERR_INVALID, "\"%.*s\": a quote is not closed", SHOWN, text);
+			return error_set(err, ERR_INVALID, "\"%.*s\": a quote is not closed", SHOWN,
+					 text);
 		strv_add(ret, word.p ? word.p : "");
 	}
 }
@@ -88,7 +92,8 @@ struct mount_key {
 
 static int set_type(pb_mount *mount, const char *value)
 {
-	static const char *const names[] = {[MOUNT_BIND] = "bind", [MOUNT_VOLUME] = "volume", [MOUNT_TMPFS] = "tmpfs"};
+	static const char *const names[] = {
+		[MOUNT_BIND] = "bind", [MOUNT_VOLUME] = "volume", [MOUNT_TMPFS] = "tmpfs"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
 		if (str_eq(value, names[i])) {
@@ -134,7 +139,8 @@ static int set_nocopy(pb_mount *mount, const char *value)
 
 static int set_propagation(pb_mount *mount, const char *value)
 {
-	static const char *const names[] = {"rprivate", "private", "rshared", "shared", "rslave", "slave"};
+	static const char *const names[] = {"rprivate", "private", "rshared",
+					    "shared",	"rslave",  "slave"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
 		if (str_eq(value, names[i])) {
@@ -147,7 +153,10 @@ static int set_propagation(pb_mount *mount, const char *value)
 
 static int set_tmpfs_size(pb_mount *mount, const char *value)
 {
-	return str_parse_bytes(value, &mount->tmpfs_size_bytes, NULL) < 0 || mount->tmpfs_size_bytes < 0 ? -1 : 0;
+	return str_parse_bytes(value, &mount->tmpfs_size_bytes, NULL) < 0 ||
+			       mount->tmpfs_size_bytes < 0
+		       ? -1
+		       : 0;
 }
 
 static int set_tmpfs_mode(pb_mount *mount, const char *value)
@@ -182,7 +191,8 @@ static const struct mount_key mount_keys[] = {
 	{"dst", set_target, -1, "an absolute path"},
 	{"readonly", set_read_only, -1, YES_NO},
 	{"ro", set_read_only, -1, YES_NO},
-	{"bind-propagation", set_propagation, MOUNT_BIND, "rprivate, private, rshared, shared, rslave or slave"},
+	{"bind-propagation", set_propagation, MOUNT_BIND,
+	 "rprivate, private, rshared, shared, rslave or slave"},
 	{"volume-nocopy", set_nocopy, MOUNT_VOLUME, YES_NO},
 	{"volume-label", set_label, MOUNT_VOLUME, "KEY=VALUE"},
 	{"tmpfs-size", set_tmpfs_size, MOUNT_TMPFS, "a size such as 64m"},
@@ -204,33 +214,44 @@ static int set_mount_field(pb_mount *mount, char *field, unsigned *used, struct 
 			continue;
 		*used |= 1u << i;
 		if (key->set(mount, value) < 0)
-			return error_set(err, ERR_INVALID, "%s=\"%.*s\": expected %s", key->name, SHOWN, value, key->accepts);
+			return error_set(err, ERR_INVALID, "%s=\"%.*s\": expected %s", key->name,
+					 SHOWN, value, key->accepts);
 		return 0;
 	}
-	return error_set(err, ERR_INVALID,
-			 "unknown key \"%.*s\": expected type, source, target, readonly, bind-propagation, "
-			 "volume-nocopy, volume-label, tmpfs-size, tmpfs-mode",
-			 SHOWN, field);
+	return error_set(
+		err, ERR_INVALID,
+		"unknown key \"%.*s\": expected type, source, target, readonly, bind-propagation, "
+		"volume-nocopy, volume-label, tmpfs-size, tmpfs-mode",
+		SHOWN, field);
 }
 
 static int check_mount(const pb_mount *mount, unsigned used, struct error *err)
 {
-	static const char *const names[] = {[MOUNT_BIND] = "bind", [MOUNT_VOLUME] = "volume", [MOUNT_TMPFS] = "tmpfs"};
+	static const char *const names[] = {
+		[MOUNT_BIND] = "bind", [MOUNT_VOLUME] = "volume", [MOUNT_TMPFS] = "tmpfs"};
 
 	if (!*mount->target)
-		return error_set(err, ERR_INVALID, "target= is missing: expected an absolute path in the container");
+		return error_set(err, ERR_INVALID,
+				 "target= is missing: expected an absolute path in the container");
 	for (unsigned i = 0; i < ARRAY_SIZE(mount_keys); i++)
-		if ((used >> i & 1) && mount_keys[i].only >= 0 && mount_keys[i].only != (int)mount->type)
-			return error_set(err, ERR_INVALID, "%s= goes only with type=%s, not with type=%s", mount_keys[i].name,
-					 names[mount_keys[i].only], names[mount->type]);
+		if ((used >> i & 1) && mount_keys[i].only >= 0 &&
+		    mount_keys[i].only != (int)mount->type)
+			return error_set(
+				err, ERR_INVALID, "%s= goes only with type=%s, not with type=%s",
+				mount_keys[i].name, names[mount_keys[i].only], names[mount->type]);
 	if ((int)mount->type == MOUNT_BIND && *mount->source != '/')
-		return error_set(err, ERR_INVALID, "source=\"%.*s\": expected an absolute path on the host for type=bind",
-				 SHOWN, mount->source);
+		return error_set(
+			err, ERR_INVALID,
+			"source=\"%.*s\": expected an absolute path on the host for type=bind",
+			SHOWN, mount->source);
 	if ((int)mount->type == MOUNT_VOLUME && strchr(mount->source, '/'))
-		return error_set(err, ERR_INVALID, "source=\"%.*s\": expected a volume's name; a path needs type=bind", SHOWN,
-				 mount->source);
+		return error_set(
+			err, ERR_INVALID,
+			"source=\"%.*s\": expected a volume's name; a path needs type=bind", SHOWN,
+			mount->source);
 	if ((int)mount->type == MOUNT_TMPFS && *mount->source)
-		return error_set(err, ERR_INVALID, "source=\"%.*s\": a tmpfs has no source", SHOWN, mount->source);
+		return error_set(err, ERR_INVALID, "source=\"%.*s\": a tmpfs has no source", SHOWN,
+				 mount->source);
 	return 0;
 }
 
@@ -266,7 +287,8 @@ static bool limit_above(int64_t a, int64_t b)
 
 pb_ulimit *value_ulimit(const char *text, struct error *err)
 {
-	static const char known[] = " as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
+	static const char known[] = " as core cpu data fsize locks memlock msgqueue nice nofile "
+				    "nproc rss rtprio rttime "
 				    "sigpending stack ";
 	_cleanup_pb_ pb_ulimit *limit = pb_new(&skein__ulimit__descriptor);
 	const char *value;
@@ -276,18 +298,22 @@ pb_ulimit *value_ulimit(const char *text, struct error *err)
 	const char *colon;
 
 	if (!name || strchr(name, ' ') || !strstr(known, padded)) {
-		error_set(err, ERR_INVALID, "\"%.*s\": expected NAME=SOFT[:HARD] with NAME one of%.*s", SHOWN, text,
+		error_set(err, ERR_INVALID,
+			  "\"%.*s\": expected NAME=SOFT[:HARD] with NAME one of%.*s", SHOWN, text,
 			  (int)sizeof(known) - 2, known);
 		return NULL;
 	}
 	colon = strchr(value, ':');
 	soft = colon ? xstrndup(value, (size_t)(colon - value)) : xstrdup(value);
-	if (parse_limit(soft, &limit->soft) < 0 || parse_limit(colon ? colon + 1 : soft, &limit->hard) < 0) {
-		error_set(err, ERR_INVALID, "\"%.*s\": expected whole numbers, or -1 for unlimited", SHOWN, text);
+	if (parse_limit(soft, &limit->soft) < 0 ||
+	    parse_limit(colon ? colon + 1 : soft, &limit->hard) < 0) {
+		error_set(err, ERR_INVALID, "\"%.*s\": expected whole numbers, or -1 for unlimited",
+			  SHOWN, text);
 		return NULL;
 	}
 	if (limit_above(limit->soft, limit->hard)) {
-		error_set(err, ERR_INVALID, "\"%.*s\": the soft limit is above the hard limit", SHOWN, text);
+		error_set(err, ERR_INVALID, "\"%.*s\": the soft limit is above the hard limit",
+			  SHOWN, text);
 		return NULL;
 	}
 	pb_set_str(&limit->name, name);
@@ -301,7 +327,9 @@ const char *value_placement_pref(const char *text, struct error *err)
 	for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++)
 		if (str_starts(text, prefixes[i]) && text[strlen(prefixes[i])])
 			return text + strlen("spread=");
-	error_set(err, ERR_INVALID, "\"%.*s\": expected spread=node.labels.NAME or spread=engine.labels.NAME", SHOWN, text);
+	error_set(err, ERR_INVALID,
+		  "\"%.*s\": expected spread=node.labels.NAME or spread=engine.labels.NAME", SHOWN,
+		  text);
 	return NULL;
 }
 
@@ -320,7 +348,8 @@ int value_constraint(const char *text, struct error *err)
 
 	if (!op || is_blank(text, (size_t)(op - text)) || is_blank(op + 2, strlen(op + 2)))
 		return error_set(err, ERR_INVALID,
-				 "\"%.*s\": expected KEY==VALUE or KEY!=VALUE, such as node.labels.rack==a or node.role!=manager",
+				 "\"%.*s\": expected KEY==VALUE or KEY!=VALUE, such as "
+				 "node.labels.rack==a or node.role!=manager",
 				 SHOWN, text);
 	return 0;
 }
@@ -334,7 +363,8 @@ char *value_capability(const char *text, struct error *err)
 		return xstrdup("ALL");
 	if (!*name || strlen(name) > 32 ||
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")]) {
-		error_set(err, ERR_INVALID, "\"%.*s\": expected a capability such as NET_ADMIN, or ALL", SHOWN, text);
+		error_set(err, ERR_INVALID,
+			  "\"%.*s\": expected a capability such as NET_ADMIN, or ALL", SHOWN, text);
 		return NULL;
 	}
 	cap = xasprintf("CAP_%s", name);
@@ -378,7 +408,9 @@ int value_filter(const char *text, const char *keys, size_t *n, pb_kv ***list, s
 		if (strlen(key) == len && strncmp(p, key, len) == 0)
 			break;
 		if (!p[len])
-			return error_set(err, ERR_INVALID, "unknown filter \"%.*s\": expected one of %s", SHOWN, key, keys);
+			return error_set(err, ERR_INVALID,
+					 "unknown filter \"%.*s\": expected one of %s", SHOWN, key,
+					 keys);
 		p += len + 1;
 	}
 	/* not pb_kv_set(): the same key twice means "or" */

@@ -11,7 +11,8 @@ struct error;
 /* One record of comma-separated values, "..." quoting as RFC 4180 has it: `a=b,"c=d,e"`. */
 int value_csv(const char *text, struct strv *ret, struct error *err);
 
-/* Words as a shell would split them (quotes and backslashes, no expansion): --entrypoint, --args. */
+/* Words as a shell would split them (quotes and backslashes, no expansion): --entrypoint, --args.
+ */
 int value_words(const char *text, struct strv *ret, struct error *err);
 
 /* --mount type=bind|volume|tmpfs,source=,target=,readonly,... NULL on error. */
@@ -36,18 +37,21 @@ char *value_pair(const char *text, const char **ret_value, struct error *err);
 char *value_full_pair(const char *text, const char **ret_value, struct error *err);
 
 /*
- * --env: NAME=VALUE as it is; a bare NAME takes its value from `lookup` (getenv) and is left out when
- * that has none. A later value of the same name replaces the earlier one.
+ * --env: NAME=VALUE as it is; a bare NAME takes its value from `lookup` (getenv) and is left out
+ * when that has none. A later value of the same name replaces the earlier one.
  */
-int value_env(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list, struct error *err);
+int value_env(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list,
+	      struct error *err);
 
 /* The text of an --env-file: a variable per line as for --env, '#' comments, empty lines. */
-int value_env_file(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list, struct error *err);
+int value_env_file(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list,
+		   struct error *err);
 
 /*
  * --filter KEY=VALUE with KEY one of `keys` ("id|name|node"); appends to the list of a request.
  */
 int value_filter(const char *text, const char *keys, size_t *n, pb_kv ***list, struct error *err);
 
-/* --since: RFC 3339, a date, seconds since the epoch, or a duration before `now_ns`. ns since the epoch. */
+/* --since: RFC 3339, a date, seconds since the epoch, or a duration before `now_ns`. ns since the
+ * epoch. */
 int value_time(const char *text, int64_t now_ns, int64_t *ret_ns, struct error *err);

@@ -25,16 +25,20 @@ static void env_set(size_t *n, char ***list, const char *pair, size_t name_len)
 	pb_strs_add(n, list, pair);
 }
 
-int value_env(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list, struct error *err)
+int value_env(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list,
+	      struct error *err)
 {
 	size_t len = strcspn(text, "=");
 	_cleanup_free_ char *found = NULL;
 
 	if (len == 0)
-		return error_set(err, ERR_INVALID, "\"%.*s\": expected NAME=VALUE or NAME", SHOWN, text);
+		return error_set(err, ERR_INVALID, "\"%.*s\": expected NAME=VALUE or NAME", SHOWN,
+				 text);
 	for (size_t i = 0; i < len; i++)
 		if (isspace((unsigned char)text[i]) || iscntrl((unsigned char)text[i]))
-			return error_set(err, ERR_INVALID, "\"%.*s\": the name of a variable may not hold blanks", SHOWN, text);
+			return error_set(err, ERR_INVALID,
+					 "\"%.*s\": the name of a variable may not hold blanks",
+					 SHOWN, text);
 	if (!text[len]) {
 		const char *value = lookup(text);
 
@@ -46,7 +50,8 @@ int value_env(const char *text, char *(*lookup)(const char *name), size_t *n, ch
 	return 0;
 }
 
-int value_env_file(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list, struct error *err)
+int value_env_file(const char *text, char *(*lookup)(const char *name), size_t *n, char ***list,
+		   struct error *err)
 {
 	unsigned number = 0;
 
@@ -93,7 +98,8 @@ static int parse_zone(const char *p, int *ret_seconds)
 	*ret_seconds = 0;
 	if (!*p || str_eq(p, "Z") || str_eq(p, "z"))
 		return 0;
-	if (sscanf(p, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || p[used] || (sign != '+' && sign != '-'))
+	if (sscanf(p, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || p[used] ||
+	    (sign != '+' && sign != '-'))
 		return -1;
 	if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
 		return -1;
@@ -136,7 +142,8 @@ static int parse_epoch(const char *text, int64_t *ret_ns)
 
 	if (*end == '.')
 		fraction = parse_fraction(end + 1, &end);
-	if (len == 0 || *end || str_parse_i64(seconds, &value, NULL) < 0 || value > INT64_MAX / NS_PER_SEC - 1)
+	if (len == 0 || *end || str_parse_i64(seconds, &value, NULL) < 0 ||
+	    value > INT64_MAX / NS_PER_SEC - 1)
 		return -1;
 	*ret_ns = value * NS_PER_SEC + fraction;
 	return 0;
@@ -153,6 +160,7 @@ int value_time(const char *text, int64_t now_ns, int64_t *ret_ns, struct error *
 		return 0;
 	}
 	return error_set(err, ERR_INVALID,
-			 "\"%.*s\": expected a time such as 2026-01-31T12:00:00Z, seconds since 1970, or a duration such as 10m",
+			 "\"%.*s\": expected a time such as 2026-01-31T12:00:00Z, seconds since "
+			 "1970, or a duration such as 10m",
 			 SHOWN, text);
 }

@@ -18,8 +18,8 @@ const struct noun nouns[] = {
 };
 
 static const struct verb *const parts[] = {
-	cluster_verbs, token_verbs, node_verbs, service_change_verbs, service_show_verbs, service_verbs, task_verbs,
-	image_verbs, self_verbs,
+	cluster_verbs, token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
+	service_verbs, task_verbs,  image_verbs, self_verbs,
 };
 
 #define MAX_VERBS 100
@@ -72,16 +72,22 @@ const struct noun *noun_find(const char *name)
 const struct option_def no_options[] = {HELP_OPTION, {0}};
 
 const struct option_def list_options[] = {
-	HELP_OPTION, LIST_FILTER_OPTION, LIST_FORMAT_OPTION, LIST_NO_TRUNC_OPTION, LIST_QUIET_OPTION, {0},
-};
-
-const struct option_def ps_options[] = {
-	HELP_OPTION,          LIST_FILTER_OPTION, LIST_FORMAT_OPTION, LIST_NO_RESOLVE_OPTION,
+	HELP_OPTION,	      LIST_FILTER_OPTION, LIST_FORMAT_OPTION,
 	LIST_NO_TRUNC_OPTION, LIST_QUIET_OPTION,  {0},
 };
 
-int list_prepare(struct listing *l, const struct verb *verb, const struct list_flags *flags, size_t *n_filters,
-		 pb_kv ***filters, struct error *err)
+const struct option_def ps_options[] = {
+	HELP_OPTION,
+	LIST_FILTER_OPTION,
+	LIST_FORMAT_OPTION,
+	LIST_NO_RESOLVE_OPTION,
+	LIST_NO_TRUNC_OPTION,
+	LIST_QUIET_OPTION,
+	{0},
+};
+
+int list_prepare(struct listing *l, const struct verb *verb, const struct list_flags *flags,
+		 size_t *n_filters, pb_kv ***filters, struct error *err)
 {
 	for (size_t i = 0; i < flags->filters.n; i++)
 		if (value_filter(flags->filters.v[i], verb->filters, n_filters, filters, err) < 0)
@@ -89,7 +95,8 @@ int list_prepare(struct listing *l, const struct verb *verb, const struct list_f
 	return listing_init(l, verb->fields, flags->format, flags->quiet, err);
 }
 
-const char *list_id(const struct list_flags *flags, const char *id, char buf[static TEXT_ID_SHOWN + 1])
+const char *list_id(const struct list_flags *flags, const char *id,
+		    char buf[static TEXT_ID_SHOWN + 1])
 {
 	if (flags->no_trunc || strlen(id) <= TEXT_ID_SHOWN)
 		return id;

@@ -27,7 +27,8 @@ static void seen_set(struct option_seen *seen, size_t i)
 	seen->bits[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
-static const struct option_def *find_name(const struct option_def *defs, const char *name, size_t len)
+static const struct option_def *find_name(const struct option_def *defs, const char *name,
+					  size_t len)
 {
 	for (; defs->name; defs++)
 		if (strncmp(defs->name, name, len) == 0 && !defs->name[len])
@@ -35,7 +36,8 @@ static const struct option_def *find_name(const struct option_def *defs, const c
 	return NULL;
 }
 
-bool option_was_seen(const struct option_def *defs, const struct option_seen *seen, const char *name)
+bool option_was_seen(const struct option_def *defs, const struct option_seen *seen,
+		     const char *name)
 {
 	const struct option_def *def = find_name(defs, name, strlen(name));
 
@@ -47,11 +49,13 @@ bool option_was_seen(const struct option_def *defs, const struct option_seen *se
 
 static bool is_signed(enum option_kind kind)
 {
-	return kind == OPTION_I64 || kind == OPTION_BYTES || kind == OPTION_DURATION || kind == OPTION_CPUS;
+	return kind == OPTION_I64 || kind == OPTION_BYTES || kind == OPTION_DURATION ||
+	       kind == OPTION_CPUS;
 }
 
 /* A bound of `def` in the form in which a user types such a value. */
-static const char *bound_text(const struct option_def *def, uint64_t bound, char buf[static STR_HUMAN_MAX])
+static const char *bound_text(const struct option_def *def, uint64_t bound,
+			      char buf[static STR_HUMAN_MAX])
 {
 	switch (def->kind) {
 	case OPTION_BYTES:
@@ -103,7 +107,8 @@ static void accepted(const struct option_def *def, struct strbuf *out)
 	}
 	strbuf_puts(out, words[def->kind]);
 	if (def->max > 0)
-		strbuf_printf(out, " from %s to %s", bound_text(def, def->min, min), bound_text(def, def->max, max));
+		strbuf_printf(out, " from %s to %s", bound_text(def, def->min, min),
+			      bound_text(def, def->max, max));
 }
 
 static bool in_range(const struct option_def *def, int64_t value)
@@ -231,13 +236,14 @@ static int set_value(const struct option_def *def, void *values, const char *tex
 }
 
 /* `prefix` is "--" for flags, "" for keys of a file. */
-static int bad_value(const struct option_def *def, const char *prefix, const char *text, struct error *err)
+static int bad_value(const struct option_def *def, const char *prefix, const char *text,
+		     struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf want = {0};
 
 	accepted(def, &want);
-	return error_set(err, ERR_INVALID, "%s%s: invalid value \"%.*s\": expected %s", prefix, def->name,
-			 VALUE_SHOWN, def->secret ? "(hidden)" : text, want.p);
+	return error_set(err, ERR_INVALID, "%s%s: invalid value \"%.*s\": expected %s", prefix,
+			 def->name, VALUE_SHOWN, def->secret ? "(hidden)" : text, want.p);
 }
 
 void options_defaults(const struct option_def *defs, void *values)
@@ -329,8 +335,8 @@ static int unknown(const struct option_def *defs, const char *prefix, const char
 	int shown = (int)MIN(len, VALUE_SHOWN);
 
 	if (near)
-		return error_set(err, ERR_INVALID, "unknown %s %s%.*s: did you mean %s%s?", what, prefix, shown, name,
-				 prefix, near->name);
+		return error_set(err, ERR_INVALID, "unknown %s %s%.*s: did you mean %s%s?", what,
+				 prefix, shown, name, prefix, near->name);
 	return error_set(err, ERR_INVALID, "unknown %s %s%.*s", what, prefix, shown, name);
 }
 
@@ -396,9 +402,13 @@ static int parse_short(struct parse *p, const char *arg)
 		while (def->name && def->letter != *arg)
 			def++;
 		if (!def->name)
-			return error_set(p->err, ERR_INVALID, "unknown flag -%c", isprint((unsigned char)*arg) ? *arg : '?');
+			return error_set(p->err, ERR_INVALID, "unknown flag -%c",
+					 isprint((unsigned char)*arg) ? *arg : '?');
 		if (def->kind != OPTION_BOOL)
-			return assign_needed(p, def, !arg[1] ? NULL : arg[1] == '=' ? arg + 2 : arg + 1);
+			return assign_needed(p, def,
+					     !arg[1]	     ? NULL
+					     : arg[1] == '=' ? arg + 2
+							     : arg + 1);
 		if (arg[1] == '=')
 			return assign(p, def, arg + 2);
 		if (assign(p, def, "true") < 0)
@@ -424,11 +434,17 @@ static int apply_env(struct parse *p)
 	return 0;
 }
 
-int options_parse_args(const struct option_def *defs, void *values, int argc, char **argv, bool stop_at_first_arg,
-		       struct strv *ret_args, struct option_seen *seen, struct error *err)
+int options_parse_args(const struct option_def *defs, void *values, int argc, char **argv,
+		       bool stop_at_first_arg, struct strv *ret_args, struct option_seen *seen,
+		       struct error *err)
 {
 	struct option_seen own = {0};
-	struct parse p = {.defs = defs, .values = values, .argc = argc, .argv = argv, .seen = seen ? seen : &own, .err = err};
+	struct parse p = {.defs = defs,
+			  .values = values,
+			  .argc = argc,
+			  .argv = argv,
+			  .seen = seen ? seen : &own,
+			  .err = err};
 	bool only_args = false;
 
 	while (p.next < argc) {
@@ -464,8 +480,8 @@ static char *trim(char *s)
 	return s;
 }
 
-static int parse_line(const struct option_def *defs, void *values, char *line, const struct option_seen *before,
-		      struct option_seen *seen, struct error *err)
+static int parse_line(const struct option_def *defs, void *values, char *line,
+		      const struct option_seen *before, struct option_seen *seen, struct error *err)
 {
 	const struct option_def *def;
 	char *equals, *key, *text;
@@ -476,7 +492,8 @@ static int parse_line(const struct option_def *defs, void *values, char *line, c
 		return 0;
 	equals = strchr(line, '=');
 	if (!equals)
-		return error_set(err, ERR_INVALID, "\"%.*s\": expected key = value", VALUE_SHOWN, line);
+		return error_set(err, ERR_INVALID, "\"%.*s\": expected key = value", VALUE_SHOWN,
+				 line);
 	*equals = '\0';
 	key = trim(line);
 	text = trim(equals + 1);
@@ -495,8 +512,8 @@ static int parse_line(const struct option_def *defs, void *values, char *line, c
 	return 0;
 }
 
-int options_parse_text(const struct option_def *defs, void *values, const char *name, const char *text,
-		       struct option_seen *seen, struct error *err)
+int options_parse_text(const struct option_def *defs, void *values, const char *name,
+		       const char *text, struct option_seen *seen, struct error *err)
 {
 	struct option_seen own = {0};
 	struct option_seen before;
@@ -517,8 +534,8 @@ int options_parse_text(const struct option_def *defs, void *values, const char *
 	return 0;
 }
 
-int options_parse_file(const struct option_def *defs, void *values, const char *path, struct option_seen *seen,
-		       struct error *err)
+int options_parse_file(const struct option_def *defs, void *values, const char *path,
+		       struct option_seen *seen, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -526,6 +543,7 @@ int options_parse_file(const struct option_def *defs, void *values, const char *
 	if (file_read(path, FILE_MAX_BYTES, &text, &len, err) < 0)
 		return -1;
 	if (memchr(text, '\0', len))
-		return error_set(err, ERR_INVALID, "%s: a configuration file may not hold NUL bytes", path);
+		return error_set(err, ERR_INVALID,
+				 "%s: a configuration file may not hold NUL bytes", path);
 	return options_parse_text(defs, values, path, text, seen, err);
 }

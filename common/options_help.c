@@ -11,8 +11,8 @@
 static const char *arg_name(const struct option_def *def)
 {
 	static const char *const names[] = {
-		[OPTION_STR] = "TEXT",         [OPTION_U64] = "N",      [OPTION_I64] = "N",
-		[OPTION_BYTES] = "SIZE",       [OPTION_CPUS] = "CORES", [OPTION_FLOAT] = "NUMBER",
+		[OPTION_STR] = "TEXT",		[OPTION_U64] = "N",	 [OPTION_I64] = "N",
+		[OPTION_BYTES] = "SIZE",	[OPTION_CPUS] = "CORES", [OPTION_FLOAT] = "NUMBER",
 		[OPTION_DURATION] = "DURATION", [OPTION_LIST] = "VALUE",
 	};
 
@@ -38,7 +38,8 @@ static void flag_text(const struct option_def *def, struct strbuf *out)
 
 static bool shows_default(const struct option_def *def)
 {
-	return !def->secret && !str_empty(def->def) && !(def->kind == OPTION_BOOL && str_eq(def->def, "false"));
+	return !def->secret && !str_empty(def->def) &&
+	       !(def->kind == OPTION_BOOL && str_eq(def->def, "false"));
 }
 
 static void help_text(const struct option_def *def, struct strbuf *out)
