@@ -57,7 +57,8 @@ static void find_running(struct adopt *a)
 	struct container *c = a->c;
 
 	/* The process is looked for before the exit file: conmon may write it in between. */
-	if (container_open_pidfd(c) == 0 || proc_start_time((pid_t)c->conmon_pid) == c->conmon_start) {
+	if (container_open_pidfd(c) == 0 ||
+	    proc_start_time((pid_t)c->conmon_pid) == c->conmon_start) {
 		report(a, CONTAINER_RUNNING);
 		return;
 	}
@@ -65,7 +66,8 @@ static void find_running(struct adopt *a)
 		report_exited(a);
 		return;
 	}
-	a->exit = (struct container_exit){.exit_code = EXIT_UNKNOWN, .finished_at = clock_wall_ns()};
+	a->exit =
+		(struct container_exit){.exit_code = EXIT_UNKNOWN, .finished_at = clock_wall_ns()};
 	report_exited(a);
 }
 
@@ -116,7 +118,8 @@ static void adopt_work(void *data)
 
 	if (!id_valid(c->id))
 		return;
-	a->has_state = container_state_load(c->paths.task_dir, c->exec->boot_id, &a->state, NULL) == 0;
+	a->has_state =
+		container_state_load(c->paths.task_dir, c->exec->boot_id, &a->state, NULL) == 0;
 	a->has_runtime_dir = access(dir, F_OK) == 0;
 	a->has_exit = container_exit_load(&c->paths, a->cgroup, &a->exit);
 }

@@ -24,14 +24,16 @@ json_t *bundle_str(const char *s)
 	return value ? value : json_string("");
 }
 
-/* ---------------------------------------------------------------- what others need to know first */
+/* ---------------------------------------------------------------- what others need to know first
+ */
 
 int bundle_host_network(const pb_task *task, bool *ret, struct error *err)
 {
 	const char *network = task->spec->network;
 
 	if (!str_eq(network, "host") && !str_eq(network, "none") && !str_empty(network))
-		return error_set(err, ERR_INVALID, "network \"%.64s\" (accepted: host, none)", network);
+		return error_set(err, ERR_INVALID, "network \"%.64s\" (accepted: host, none)",
+				 network);
 	*ret = str_eq(network, "host");
 	return 0;
 }
@@ -53,8 +55,10 @@ char *bundle_hostname(const pb_task *task, const struct template_values *values,
 	if (!name)
 		return NULL;
 	if (strlen(name) > HOSTNAME_MAX || strpbrk(name, " \t\n/")) {
-		error_set(err, ERR_INVALID, "hostname \"%.100s\" (accepted: at most %d characters, no spaces or "
-			  "slashes)", name, HOSTNAME_MAX);
+		error_set(err, ERR_INVALID,
+			  "hostname \"%.100s\" (accepted: at most %d characters, no spaces or "
+			  "slashes)",
+			  name, HOSTNAME_MAX);
 		return NULL;
 	}
 	return TAKE_PTR(name);
@@ -76,11 +80,13 @@ char *bundle_workdir(const pb_task *task, const struct image *image, struct erro
 		dir = str_empty(image->dir) ? "/" : image->dir;
 	clean = mounts_clean_path(dir);
 	if (!clean)
-		error_set(err, ERR_INVALID, "working directory \"%.200s\" (accepted: an absolute path)", dir);
+		error_set(err, ERR_INVALID,
+			  "working directory \"%.200s\" (accepted: an absolute path)", dir);
 	return clean;
 }
 
-int bundle_stop_signal(const pb_task *task, const struct image *image, int *ret_signum, struct error *err)
+int bundle_stop_signal(const pb_task *task, const struct image *image, int *ret_signum,
+		       struct error *err)
 {
 	if (!str_empty(task->spec->container->stop_signal))
 		return signame_parse(task->spec->container->stop_signal, ret_signum, err);
@@ -104,7 +110,8 @@ static void add_vector(json_t *list, char *const *v)
 		json_array_append_new(list, bundle_str(*v));
 }
 
-/* Docker's rule: a command of the spec replaces the image's entrypoint and drops the image's cmd. */
+/* Docker's rule: a command of the spec replaces the image's entrypoint and drops the image's cmd.
+ */
 static json_t *build_args(const struct bundle_input *in, struct error *err)
 {
 	const pb_container_spec *spec = in->task->spec->container;
@@ -125,13 +132,15 @@ static json_t *build_args(const struct bundle_input *in, struct error *err)
 
 	if (json_array_size(args) == (spec->init ? 2 : 0)) {
 		json_decref(args);
-		error_set(err, ERR_INVALID, "no command: neither the service nor the image names one");
+		error_set(err, ERR_INVALID,
+			  "no command: neither the service nor the image names one");
 		return NULL;
 	}
 	return args;
 }
 
-/* Environment as an ordered set: a later value replaces an earlier one, a bare name removes it (Docker). */
+/* Environment as an ordered set: a later value replaces an earlier one, a bare name removes it
+ * (Docker). */
 struct env {
 	struct strv vars;
 };
@@ -153,7 +162,8 @@ static void env_put(struct env *env, const char *var)
 	if (!var[name_len]) {
 		if (i < env->vars.n) {
 			free(env->vars.v[i]);
-			memmove(&env->vars.v[i], &env->vars.v[i + 1], (env->vars.n - i) * sizeof(char *));
+			memmove(&env->vars.v[i], &env->vars.v[i + 1],
+				(env->vars.n - i) * sizeof(char *));
 			env->vars.n--;
 		}
 	} else if (i < env->vars.n) {
@@ -206,8 +216,8 @@ static json_t *build_user(const struct user *user)
 
 	for (size_t i = 0; i < user->n_groups; i++)
 		json_array_append_new(groups, json_integer(user->groups[i]));
-	return json_pack("{s:I,s:I,s:o}", "uid", (json_int_t)user->uid, "gid", (json_int_t)user->gid,
-			 "additionalGids", groups);
+	return json_pack("{s:I,s:I,s:o}", "uid", (json_int_t)user->uid, "gid",
+			 (json_int_t)user->gid, "additionalGids", groups);
 }
 
 /* Inheritable and ambient stay empty: a program of another user must not inherit any. */
@@ -224,7 +234,8 @@ static json_t *build_caps(uint64_t caps)
 	return object;
 }
 
-/* "Unlimited" is 2^64-1, more than jansson's integers hold: it is -1 until bundle_text() writes it. */
+/* "Unlimited" is 2^64-1, more than jansson's integers hold: it is -1 until bundle_text() writes it.
+ */
 static json_int_t limit_value(int64_t value)
 {
 	return value < 0 ? -1 : value;
@@ -232,9 +243,9 @@ static json_int_t limit_value(int64_t value)
 
 static json_t *build_rlimits(const pb_container_spec *spec, struct error *err)
 {
-	static const char *const names[] = {"as", "core", "cpu", "data", "fsize", "locks", "memlock",
-					    "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-					    "rttime", "sigpending", "stack"};
+	static const char *const names[] = {
+		"as",	"core",	  "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
+		"nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < spec->n_ulimits; i++) {
@@ -246,19 +257,24 @@ static json_t *build_rlimits(const pb_container_spec *spec, struct error *err)
 			k++;
 		if (k == ARRAY_SIZE(names)) {
 			error_set(err, ERR_INVALID,
-				  "ulimit \"%.32s\" (accepted: as, core, cpu, data, fsize, locks, memlock, msgqueue, "
-				  "nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack)", u->name);
+				  "ulimit \"%.32s\" (accepted: as, core, cpu, data, fsize, locks, "
+				  "memlock, msgqueue, "
+				  "nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack)",
+				  u->name);
 			goto fail;
 		}
 		if (u->hard >= 0 && (u->soft < 0 || u->soft > u->hard)) {
-			error_set(err, ERR_INVALID, "ulimit %s: soft limit %" PRId64 " is above the hard limit %"
-				  PRId64, names[k], u->soft, u->hard);
+			error_set(err, ERR_INVALID,
+				  "ulimit %s: soft limit %" PRId64
+				  " is above the hard limit %" PRId64,
+				  names[k], u->soft, u->hard);
 			goto fail;
 		}
 		for (size_t j = 0; names[k][j]; j++)
 			type[7 + j] = (char)(names[k][j] - 'a' + 'A');
 		json_array_append_new(list, json_pack("{s:s,s:I,s:I}", "type", type, "soft",
-						      limit_value(u->soft), "hard", limit_value(u->hard)));
+						      limit_value(u->soft), "hard",
+						      limit_value(u->hard)));
 	}
 	return list;
 fail:
@@ -280,7 +296,8 @@ static json_t *build_process(const struct bundle_input *in, uint64_t caps, struc
 	}
 	process = json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "terminal", spec->tty, "user",
 			    build_user(in->user), "args", args, "env", env, "cwd", bundle_str(cwd),
-			    "capabilities", build_caps(caps), "noNewPrivileges", true, "rlimits", rlimits);
+			    "capabilities", build_caps(caps), "noNewPrivileges", true, "rlimits",
+			    rlimits);
 	if (spec->oom_score_adj)
 		json_object_set_new(process, "oomScoreAdj", json_integer(spec->oom_score_adj));
 	return process;
@@ -296,8 +313,9 @@ static int check(const struct bundle_input *in, struct error *err)
 		return error_set(err, ERR_INVALID, "oom-score-adj %d (accepted: -1000 to 1000)",
 				 spec->oom_score_adj);
 	if (spec->init && !in->init_path)
-		return error_set(err, ERR_INVALID,
-				 "init: no small init program on this node (install tini or catatonit)");
+		return error_set(
+			err, ERR_INVALID,
+			"init: no small init program on this node (install tini or catatonit)");
 	return 0;
 }
 
@@ -309,8 +327,8 @@ json_t *bundle_build(const struct bundle_input *in, struct error *err)
 	bool host_network;
 
 	if (check(in, err) < 0 || bundle_host_network(in->task, &host_network, err) < 0 ||
-	    caps_build(spec->cap_add, spec->n_cap_add, spec->cap_drop, spec->n_cap_drop, in->caps_available,
-		       &caps, err) < 0)
+	    caps_build(spec->cap_add, spec->n_cap_add, spec->cap_drop, spec->n_cap_drop,
+		       in->caps_available, &caps, err) < 0)
 		return NULL;
 	process = build_process(in, caps, err);
 	if (!process)
@@ -320,9 +338,10 @@ json_t *bundle_build(const struct bundle_input *in, struct error *err)
 		json_decref(process);
 		return NULL;
 	}
-	return json_pack("{s:s,s:o,s:{s:o,s:b},s:o,s:o,s:o}", "ociVersion", OCI_VERSION, "process", process,
-			 "root", "path", bundle_str(in->rootfs), "readonly", spec->read_only, "hostname",
-			 bundle_str(in->hostname), "mounts", bundle_mounts(in), "linux", kernel);
+	return json_pack("{s:s,s:o,s:{s:o,s:b},s:o,s:o,s:o}", "ociVersion", OCI_VERSION, "process",
+			 process, "root", "path", bundle_str(in->rootfs), "readonly",
+			 spec->read_only, "hostname", bundle_str(in->hostname), "mounts",
+			 bundle_mounts(in), "linux", kernel);
 }
 
 static void replace_all(struct strbuf *out, const char *text, const char *from, const char *to)

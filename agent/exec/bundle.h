@@ -20,16 +20,17 @@ struct bundle_input {
 	const struct user *user;
 	const struct mount_plan *mounts;
 	const struct template_values *values;
-	const char *rootfs;         /* mount point of the root file system */
-	const char *etc_dir;        /* holds hosts, hostname, resolv.conf for the container */
-	const char *hostname;       /* as bundle_hostname() gave it */
-	const char *init_path;      /* of the small init for spec.init; NULL = there is none */
-	const char *cgroup_path;    /* "/skein/<task id>" */
+	const char *rootfs;	 /* mount point of the root file system */
+	const char *etc_dir;	 /* holds hosts, hostname, resolv.conf for the container */
+	const char *hostname;	 /* as bundle_hostname() gave it */
+	const char *init_path;	 /* of the small init for spec.init; NULL = there is none */
+	const char *cgroup_path; /* "/skein/<task id>" */
 	uint64_t caps_available;
 	bool cgroup_v2, seccomp, limit_swap;
 };
 
-/* Does the task share the host's network namespace? Errors: ERR_INVALID neither "host" nor "none". */
+/* Does the task share the host's network namespace? Errors: ERR_INVALID neither "host" nor "none".
+ */
 int bundle_host_network(const pb_task *task, bool *ret, struct error *err);
 
 /* The container's host name: the spec's (with placeholders), else the host's own with host network,
@@ -42,7 +43,8 @@ const char *bundle_user(const pb_task *task, const struct image *image);
 /* The working directory, clean; "/" when neither says one. Yours; NULL on error. */
 char *bundle_workdir(const pb_task *task, const struct image *image, struct error *err);
 /* The stop signal: the spec's, else the image's, else SIGTERM. */
-int bundle_stop_signal(const pb_task *task, const struct image *image, int *ret_signum, struct error *err);
+int bundle_stop_signal(const pb_task *task, const struct image *image, int *ret_signum,
+		       struct error *err);
 
 /* Returns NULL on error. Errors: ERR_INVALID names the field, its value and what is accepted. */
 json_t *bundle_build(const struct bundle_input *in, struct error *err);

@@ -12,9 +12,10 @@
 
 /* Docker's lists. */
 static const char *const masked[] = {
-	"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-	"/sys/devices/virtual/powercap",
+	"/proc/asound",	    "/proc/acpi",	 "/proc/interrupts",
+	"/proc/kcore",	    "/proc/keys",	 "/proc/latency_stats",
+	"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+	"/proc/scsi",	    "/sys/firmware",	 "/sys/devices/virtual/powercap",
 };
 static const char *const read_only[] = {
 	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
@@ -39,7 +40,9 @@ struct default_mount {
 static const struct default_mount defaults[] = {
 	{"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}},
 	{"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}},
-	{"/dev/pts", "devpts", "devpts",
+	{"/dev/pts",
+	 "devpts",
+	 "devpts",
 	 {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 	{"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}},
 	{"/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "ro"}},
@@ -58,8 +61,9 @@ static bool is_planned(const struct mount_plan *plan, const char *target)
 static void add_mount(json_t *list, const char *target, const char *type, const char *source,
 		      json_t *options)
 {
-	json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "destination", bundle_str(target), "type",
-					      type, "source", bundle_str(source), "options", options));
+	json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "destination",
+					      bundle_str(target), "type", type, "source",
+					      bundle_str(source), "options", options));
 }
 
 static void add_defaults(json_t *list, const struct mount_plan *plan)
@@ -86,7 +90,8 @@ static void add_etc(json_t *list, const struct bundle_input *in)
 		_cleanup_free_ char *target = xasprintf("/etc/%s", names[i]);
 
 		if (!is_planned(in->mounts, target))
-			add_mount(list, target, "bind", source, json_pack("[s,s]", "rbind", "rprivate"));
+			add_mount(list, target, "bind", source,
+				  json_pack("[s,s]", "rbind", "rprivate"));
 	}
 }
 
@@ -119,7 +124,8 @@ static int check_limits(const pb_resources *limits, struct error *err)
 				 " (accepted: 0 = none, or more)",
 				 limits->cpu_nano, limits->mem_bytes, limits->pids);
 	if (limits->mem_bytes && limits->mem_bytes < MEM_MIN_BYTES)
-		return error_set(err, ERR_INVALID, "memory limit %" PRId64 " bytes (accepted: at least 4 MiB)",
+		return error_set(err, ERR_INVALID,
+				 "memory limit %" PRId64 " bytes (accepted: at least 4 MiB)",
 				 limits->mem_bytes);
 	return 0;
 }
@@ -140,8 +146,8 @@ static json_t *build_resources(const struct bundle_input *in, struct error *err)
 
 		json_object_set_new(res, "cpu",
 				    json_pack("{s:I,s:I}", "quota",
-					      (json_int_t)MAX(quota, (int64_t)CPU_MIN_QUOTA_US), "period",
-					      (json_int_t)CPU_PERIOD_US));
+					      (json_int_t)MAX(quota, (int64_t)CPU_MIN_QUOTA_US),
+					      "period", (json_int_t)CPU_PERIOD_US));
 	}
 	if (limits->mem_bytes) {
 		json_t *memory = json_pack("{s:I}", "limit", (json_int_t)limits->mem_bytes);
@@ -152,7 +158,8 @@ static json_t *build_resources(const struct bundle_input *in, struct error *err)
 		json_object_set_new(res, "memory", memory);
 	}
 	if (limits->pids)
-		json_object_set_new(res, "pids", json_pack("{s:I}", "limit", (json_int_t)limits->pids));
+		json_object_set_new(res, "pids",
+				    json_pack("{s:I}", "limit", (json_int_t)limits->pids));
 	return res;
 }
 
@@ -169,8 +176,8 @@ static bool is_one_of(const char *name, const char *const *list, size_t n)
 /* Only what belongs to a namespace of the container: everything else would change the host. */
 static int check_sysctl(const char *name, bool host_network, struct error *err)
 {
-	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",
-					  "kernel.sem", "kernel.shmall", "kernel.shmmax",
+	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb",	    "kernel.msgmni",
+					  "kernel.sem",	   "kernel.shmall",	    "kernel.shmmax",
 					  "kernel.shmmni", "kernel.shm_rmid_forced"};
 
 	if (is_one_of(name, ipc, ARRAY_SIZE(ipc)) || str_starts(name, "fs.mqueue."))
@@ -178,14 +185,17 @@ static int check_sysctl(const char *name, bool host_network, struct error *err)
 	if (str_starts(name, "net.")) {
 		if (!host_network)
 			return 0;
-		return error_set(err, ERR_INVALID,
-				 "sysctl %.100s: not allowed with network host, it would change the host", name);
+		return error_set(
+			err, ERR_INVALID,
+			"sysctl %.100s: not allowed with network host, it would change the host",
+			name);
 	}
-	return error_set(err, ERR_INVALID,
-			 "sysctl %.100s: accepted are net.*, fs.mqueue.*, kernel.msgmax, kernel.msgmnb, "
-			 "kernel.msgmni, kernel.sem, kernel.shmall, kernel.shmmax, kernel.shmmni, "
-			 "kernel.shm_rmid_forced",
-			 name);
+	return error_set(
+		err, ERR_INVALID,
+		"sysctl %.100s: accepted are net.*, fs.mqueue.*, kernel.msgmax, kernel.msgmnb, "
+		"kernel.msgmni, kernel.sem, kernel.shmall, kernel.shmmax, kernel.shmmni, "
+		"kernel.shm_rmid_forced",
+		name);
 }
 
 static json_t *build_sysctls(const pb_container_spec *spec, bool host_network, struct error *err)
@@ -194,15 +204,18 @@ static json_t *build_sysctls(const pb_container_spec *spec, bool host_network, s
 
 	if (!host_network) {
 		/* As Docker: low ports and ping need no privilege in a namespace of one's own. */
-		json_object_set_new(object, "net.ipv4.ip_unprivileged_port_start", json_string("0"));
-		json_object_set_new(object, "net.ipv4.ping_group_range", json_string("0 2147483647"));
+		json_object_set_new(object, "net.ipv4.ip_unprivileged_port_start",
+				    json_string("0"));
+		json_object_set_new(object, "net.ipv4.ping_group_range",
+				    json_string("0 2147483647"));
 	}
 	for (size_t i = 0; i < spec->n_sysctls; i++) {
 		if (check_sysctl(spec->sysctls[i]->key, host_network, err) < 0) {
 			json_decref(object);
 			return NULL;
 		}
-		json_object_set_new(object, spec->sysctls[i]->key, bundle_str(spec->sysctls[i]->value));
+		json_object_set_new(object, spec->sysctls[i]->key,
+				    bundle_str(spec->sysctls[i]->value));
 	}
 	return object;
 }
@@ -217,14 +230,16 @@ static json_t *build_namespaces(const struct bundle_input *in, bool host_network
 
 	if (!host_network)
 		types[n++] = "network";
-	if (in->cgroup_v2) /* as Docker: on v1 the container sees its own directories by bind mounts */
+	if (in->cgroup_v2) /* as Docker: on v1 the container sees its own directories by bind mounts
+			    */
 		types[n++] = "cgroup";
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, json_pack("{s:s}", "type", types[i]));
 	return list;
 }
 
-json_t *bundle_linux(const struct bundle_input *in, bool host_network, uint64_t caps, struct error *err)
+json_t *bundle_linux(const struct bundle_input *in, bool host_network, uint64_t caps,
+		     struct error *err)
 {
 	const pb_container_spec *spec = in->task->spec->container;
 	json_t *sysctls = build_sysctls(spec, host_network, err), *resources, *kernel;
@@ -236,9 +251,10 @@ json_t *bundle_linux(const struct bundle_input *in, bool host_network, uint64_t 
 		json_decref(sysctls);
 		return NULL;
 	}
-	kernel = json_pack("{s:o,s:o,s:o,s:s,s:o,s:o}", "namespaces", build_namespaces(in, host_network),
-			   "resources", resources, "sysctl", sysctls, "cgroupsPath", in->cgroup_path,
-			   "maskedPaths", strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
+	kernel = json_pack("{s:o,s:o,s:o,s:s,s:o,s:o}", "namespaces",
+			   build_namespaces(in, host_network), "resources", resources, "sysctl",
+			   sysctls, "cgroupsPath", in->cgroup_path, "maskedPaths",
+			   strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
 			   strings(read_only, ARRAY_SIZE(read_only)));
 	if (in->seccomp)
 		json_object_set_new(kernel, "seccomp", seccomp_profile(caps));

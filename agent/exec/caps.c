@@ -13,14 +13,46 @@
 
 /* In the order of linux/capability.h. */
 static const char *const names[] = {
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-	"CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK",
-	"CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
-	"CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-	"CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-	"CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
+	"CAP_CHOWN",
+	"CAP_DAC_OVERRIDE",
+	"CAP_DAC_READ_SEARCH",
+	"CAP_FOWNER",
+	"CAP_FSETID",
+	"CAP_KILL",
+	"CAP_SETGID",
+	"CAP_SETUID",
+	"CAP_SETPCAP",
+	"CAP_LINUX_IMMUTABLE",
+	"CAP_NET_BIND_SERVICE",
+	"CAP_NET_BROADCAST",
+	"CAP_NET_ADMIN",
+	"CAP_NET_RAW",
+	"CAP_IPC_LOCK",
+	"CAP_IPC_OWNER",
+	"CAP_SYS_MODULE",
+	"CAP_SYS_RAWIO",
+	"CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE",
+	"CAP_SYS_PACCT",
+	"CAP_SYS_ADMIN",
+	"CAP_SYS_BOOT",
+	"CAP_SYS_NICE",
+	"CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME",
+	"CAP_SYS_TTY_CONFIG",
+	"CAP_MKNOD",
+	"CAP_LEASE",
+	"CAP_AUDIT_WRITE",
+	"CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP",
+	"CAP_MAC_OVERRIDE",
+	"CAP_MAC_ADMIN",
+	"CAP_SYSLOG",
+	"CAP_WAKE_ALARM",
+	"CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ",
+	"CAP_PERFMON",
+	"CAP_BPF",
 	"CAP_CHECKPOINT_RESTORE",
 };
 
@@ -64,10 +96,11 @@ static int parse(const char *what, char *const *list, size_t n, uint64_t *ret_ma
 		}
 		cap = find(list[i]);
 		if (cap < 0)
-			return error_set(err, ERR_INVALID,
-					 "%s: unknown capability \"%.64s\" (accepted: ALL or a name of "
-					 "capabilities(7) such as CAP_NET_ADMIN)",
-					 what, list[i]);
+			return error_set(
+				err, ERR_INVALID,
+				"%s: unknown capability \"%.64s\" (accepted: ALL or a name of "
+				"capabilities(7) such as CAP_NET_ADMIN)",
+				what, list[i]);
 		*ret_mask |= BIT(cap);
 	}
 	return 0;
@@ -85,9 +118,10 @@ int caps_build(char *const *add, size_t n_add, char *const *drop, size_t n_drop,
 
 	missing = add_mask & ~available;
 	if (missing)
-		return error_set(err, ERR_INVALID,
-				 "cap-add: %s is not available on this node (the agent does not hold it)",
-				 caps_name((unsigned)__builtin_ctzll(missing)));
+		return error_set(
+			err, ERR_INVALID,
+			"cap-add: %s is not available on this node (the agent does not hold it)",
+			caps_name((unsigned)__builtin_ctzll(missing)));
 
 	if (add_all)
 		*ret = available & ~drop_mask;

@@ -56,7 +56,8 @@ bool cgroup_has(enum cgroup_mode mode, const char *controller)
 		dir = xasprintf(CGROUP_ROOT "/%s", controller);
 		return access(dir, F_OK) == 0;
 	}
-	return file_read(CGROUP_ROOT "/cgroup.controllers", KERNEL_FILE_MAX, &text, NULL, NULL) == 0 &&
+	return file_read(CGROUP_ROOT "/cgroup.controllers", KERNEL_FILE_MAX, &text, NULL, NULL) ==
+		       0 &&
 	       has_word(text, controller);
 }
 
@@ -71,7 +72,8 @@ bool cgroup_limits_swap(enum cgroup_mode mode)
 	first = strchr(text, '\n');
 	if (!first || !first[1])
 		return false;
-	return mode == CGROUP_V2 || access(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
+	return mode == CGROUP_V2 ||
+	       access(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
 }
 
 /* A line "oom_kill N" with N > 0. */
@@ -90,9 +92,9 @@ static bool counted_oom_kill(const char *file)
 
 bool cgroup_oom_killed(enum cgroup_mode mode, const char *path)
 {
-	_cleanup_free_ char *file = mode == CGROUP_V2
-					    ? xasprintf(CGROUP_ROOT "%s/memory.events", path)
-					    : xasprintf(CGROUP_ROOT "/memory%s/memory.oom_control", path);
+	_cleanup_free_ char *file =
+		mode == CGROUP_V2 ? xasprintf(CGROUP_ROOT "%s/memory.events", path)
+				  : xasprintf(CGROUP_ROOT "/memory%s/memory.oom_control", path);
 
 	return counted_oom_kill(file);
 }
@@ -119,7 +121,8 @@ static void remove_dir(const char *hierarchy, const char *path, bool with_member
 
 	if (rmdir(dir) == 0 || !with_members || access(dir, F_OK) < 0)
 		return;
-	/* A killed process leaves its group a moment later; nothing tells when (v1 has no events for it). */
+	/* A killed process leaves its group a moment later; nothing tells when (v1 has no events
+	 * for it). */
 	for (int tries = 0; tries < KILL_TRIES; tries++) {
 		kill_members(dir);
 		if (rmdir(dir) == 0 || errno != EBUSY)

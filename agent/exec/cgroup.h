@@ -19,7 +19,8 @@ bool cgroup_limits_swap(enum cgroup_mode mode);
 /* Has the kernel killed a process of this group for want of memory? path: "/parent/id". */
 bool cgroup_oom_killed(enum cgroup_mode mode, const char *path);
 
-/* Remove a group's directories in all hierarchies (missing is fine), after killing who is left in them. */
+/* Remove a group's directories in all hierarchies (missing is fine), after killing who is left in
+ * them. */
 void cgroup_remove(enum cgroup_mode mode, const char *path);
 /* Remove them only where nothing is in them. */
 void cgroup_remove_empty(enum cgroup_mode mode, const char *path);

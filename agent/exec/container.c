@@ -20,7 +20,8 @@
 
 /* ---------------------------------------------------------------- object */
 
-struct container *container_new(struct exec *e, const pb_task *task, container_exit_cb on_exit, void *data)
+struct container *container_new(struct exec *e, const pb_task *task, container_exit_cb on_exit,
+				void *data)
 {
 	struct container *c = xnew(struct container);
 
@@ -146,13 +147,15 @@ static void create_done(void *data)
 static void check_create(struct exec *e, const pb_task *task, bool taken, struct error *err)
 {
 	if (!id_valid(task->id))
-		error_set(err, ERR_INVALID, "task id \"%.64s\": accepted are %d characters of [0-9a-z]",
-			  task->id, ID_LEN);
+		error_set(err, ERR_INVALID,
+			  "task id \"%.64s\": accepted are %d characters of [0-9a-z]", task->id,
+			  ID_LEN);
 	else if (taken)
 		error_set(err, ERR_EXISTS, "task %s has a container already", task->id);
 	else if (!e->probe.works)
 		error_set(err, ERR_UNAVAILABLE, "no container runtime works on this node%s%s",
-			  e->probe.errors.n ? ": " : "", e->probe.errors.n ? e->probe.errors.v[0] : "");
+			  e->probe.errors.n ? ": " : "",
+			  e->probe.errors.n ? e->probe.errors.v[0] : "");
 }
 
 struct container *container_create(struct exec *e, const pb_task *task, struct image *image,
@@ -201,7 +204,8 @@ static void clean_work(void *data)
 	const struct container_paths *paths = &job->c->paths;
 
 	cgroup_remove(job->cgroup, paths->cgroup);
-	if (mounts_unmount(paths->rootfs, &job->err) < 0 || file_remove_tree(paths->run_dir, &job->err) < 0 ||
+	if (mounts_unmount(paths->rootfs, &job->err) < 0 ||
+	    file_remove_tree(paths->run_dir, &job->err) < 0 ||
 	    file_remove_tree(job->runtime_dir, &job->err) < 0)
 		return;
 	file_remove_tree(paths->task_dir, &job->err);
@@ -284,7 +288,8 @@ static void kill_monitor(struct container *c)
 	_cleanup_free_ char *path = xasprintf("/proc/%" PRId64 "/cmdline", pid), *text = NULL;
 	size_t len;
 
-	/* The number may be another process's by now: ours carries the task id on its command line. */
+	/* The number may be another process's by now: ours carries the task id on its command line.
+	 */
 	if (pid && file_read(path, CMDLINE_MAX, &text, &len, NULL) == 0 &&
 	    memmem(text, len, c->id, strlen(c->id)))
 		kill((pid_t)pid, SIGKILL);

@@ -20,7 +20,8 @@ static bool digits(const char *p, size_t n, int *ret)
 	return true;
 }
 
-/* Days since 1970-01-01 in the proleptic Gregorian calendar (years begin in March, eras of 400 years). */
+/* Days since 1970-01-01 in the proleptic Gregorian calendar (years begin in March, eras of 400
+ * years). */
 static int64_t days_from_civil(int year, int month, int day)
 {
 	int64_t y = year - (month <= 2), era = y / 400, yoe = y - era * 400;
@@ -67,18 +68,20 @@ static bool parse_time(const char *p, size_t len, int64_t *ret)
 	int year, month, day, hour, minute, second, n;
 	int64_t ns, zone;
 
-	if (len < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':' ||
-	    !digits(p, 4, &year) || !digits(p + 5, 2, &month) || !digits(p + 8, 2, &day) ||
-	    !digits(p + 11, 2, &hour) || !digits(p + 14, 2, &minute) || !digits(p + 17, 2, &second))
+	if (len < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' ||
+	    p[16] != ':' || !digits(p, 4, &year) || !digits(p + 5, 2, &month) ||
+	    !digits(p + 8, 2, &day) || !digits(p + 11, 2, &hour) || !digits(p + 14, 2, &minute) ||
+	    !digits(p + 17, 2, &second))
 		return false;
-	if (year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
-	    minute > 59 || second > 60)
+	if (year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31 ||
+	    hour > 23 || minute > 59 || second > 60)
 		return false;
 	n = parse_fraction(p + 19, len - 19, &ns);
 	if (n < 0 || !parse_zone(p + 19 + n, len - 19 - (size_t)n, &zone))
 		return false;
-	*ret = (days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone) *
-		       INT64_C(1000000000) + ns;
+	*ret = (days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
+		zone) * INT64_C(1000000000) +
+	       ns;
 	return true;
 }
 
@@ -125,7 +128,8 @@ static ssize_t read_at(int fd, char *buf, size_t len, off_t offset)
 	return (ssize_t)done;
 }
 
-/* Does a full line end with the record that begins at `offset`? Its head may lie in the next block. */
+/* Does a full line end with the record that begins at `offset`? Its head may lie in the next block.
+ */
 static bool is_full(int fd, off_t offset, off_t size)
 {
 	char head[CRILOG_HEAD_MAX];
@@ -133,21 +137,23 @@ static bool is_full(int fd, off_t offset, off_t size)
 	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
 	struct crilog_line line;
 
-	return n > 0 && crilog_parse(head, newline ? (size_t)(newline - head) : (size_t)n, &line) == 0 &&
+	return n > 0 &&
+	       crilog_parse(head, newline ? (size_t)(newline - head) : (size_t)n, &line) == 0 &&
 	       !line.partial;
 }
 
 off_t crilog_tail(int fd, off_t size, uint64_t lines, uint64_t *ret_found)
 {
 	_cleanup_free_ char *block = xmalloc(BLOCK);
-	off_t pos = size, start = -1; /* start: where the record that is looked at begins; -1 none complete yet */
+	off_t pos = size, start = -1; /* start: where the record that is looked at begins; -1 none
+					 complete yet */
 
 	*ret_found = 0;
 	if (lines == 0)
 		return size;
 	/*
-	 * From newline to newline backwards. A record belongs to the tail with the parts before it, so
-	 * the tail begins behind the full record that is one too many.
+	 * From newline to newline backwards. A record belongs to the tail with the parts before it,
+	 * so the tail begins behind the full record that is one too many.
 	 */
 	while (pos > 0) {
 		off_t from = pos > BLOCK ? pos - BLOCK : 0;

@@ -12,13 +12,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CRILOG_DATA_MAX 16384  /* of one record; longer ones are cut into parts */
-#define CRILOG_HEAD_MAX 64     /* time, stream and tag with their spaces are shorter than this */
+#define CRILOG_DATA_MAX 16384 /* of one record; longer ones are cut into parts */
+#define CRILOG_HEAD_MAX 64    /* time, stream and tag with their spaces are shorter than this */
 
 struct crilog_line {
-	int64_t at;            /* wall ns */
+	int64_t at; /* wall ns */
 	bool is_stderr, partial;
-	const char *data;      /* points into the record */
+	const char *data; /* points into the record */
 	size_t len;
 };
 
@@ -28,6 +28,7 @@ int crilog_parse(const char *record, size_t len, struct crilog_line *ret);
 /*
  * Where the last `lines` full lines of a file begin. Reads from the end, a block at a time. Returns
  * the offset; *ret_found is how many there are (fewer when the file is shorter). Blocking.
- *   size  only bytes before it count; a record without newline at the end is not complete and not counted
+ *   size  only bytes before it count; a record without newline at the end is not complete and not
+ * counted
  */
 off_t crilog_tail(int fd, off_t size, uint64_t lines, uint64_t *ret_found);

@@ -60,7 +60,8 @@ void slot_release(struct exec *e, struct slot *slot)
 
 static char *find_init(const char *wanted)
 {
-	static const char *const known[] = {"/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/podman/catatonit"};
+	static const char *const known[] = {"/usr/bin/tini-static", "/usr/bin/catatonit",
+					    "/usr/libexec/podman/catatonit"};
 
 	if (wanted)
 		return xstrdup(wanted);
@@ -80,8 +81,8 @@ static char *read_boot_id(void)
 	return text;
 }
 
-struct exec *exec_new(const struct exec_options *o, void (*ready)(void *data, const struct error *err),
-		      void *data)
+struct exec *exec_new(const struct exec_options *o,
+		      void (*ready)(void *data, const struct error *err), void *data)
 {
 	struct exec *e = xnew(struct exec);
 	struct error err = ERROR_INIT;
@@ -156,7 +157,7 @@ void exec_close(struct exec *e, void (*closed)(void *data), void *data)
 	if (!closer_begin(&e->closer, on_closed, e))
 		return;
 	HASH_ITER(hh, e->containers, c, next)
-		container_forget(c);
+	container_forget(c);
 	log_readers_close(e);
 	probe_cancel(e);
 	rotate_close(e);
@@ -206,8 +207,8 @@ void exec_features(const struct exec *e, pb_node_description *desc)
 	put_bool(desc, "overlayfs", p->overlayfs);
 	put_bool(desc, "init", e->init_path != NULL);
 	for (size_t i = 0; i < p->errors.n; i++) {
-		_cleanup_free_ char *key = xasprintf("runtime.error.%.*s", (int)strcspn(p->errors.v[i], ":"),
-						     p->errors.v[i]);
+		_cleanup_free_ char *key = xasprintf(
+			"runtime.error.%.*s", (int)strcspn(p->errors.v[i], ":"), p->errors.v[i]);
 
 		put(desc, key, p->errors.v[i]);
 	}

@@ -1,9 +1,9 @@
 /*
  * exec - runs containers: OCI bundle + conmon + runtime (crun, runc). One container per task.
  *
- *   <state_dir>/tasks/<task id>/   bundle (config.json), upper and work directory, log files, task.pb
+ *   <state_dir>/tasks/<task id>/   bundle (config.json), upper and work directory, logs/, container.json, exit code
  *   <state_dir>/volumes/<name>/    named volumes
- *   <run_dir>/exec/                conmon's exit files, pid files, attach sockets; rootfs mount points
+ *   <run_dir>/exec/                pid files, rootfs mount points, the runtime's own state (.runtime)
  *
  * Containers survive the agent: conmon is their parent, writes the exit code to a file. After a restart
  * container_adopt() finds them again. Loop thread; blocking steps (mounts, trees) run on the uv pool.
@@ -67,7 +67,8 @@ struct container *container_create(struct exec *e, const pb_task *task, struct i
 /* Run it: conmon -> runtime create -> start. cb when the user's process runs (or why not, in the runtime's words). */
 void container_start(struct container *c, container_cb cb);
 
-/* Stop signal, then SIGKILL after the grace period; on_exit tells when it is over. Repeatable; a shorter grace wins. */
+/* Stop signal, then SIGKILL after the grace period; on_exit tells when it is over. Repeatable; a shorter grace wins.
+ * While it starts: it does not get to run, container_start's cb says ERR_CANCELLED. */
 void container_stop(struct container *c, int64_t grace_ns);
 void container_kill(struct container *c, int signum);
 

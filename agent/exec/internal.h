@@ -34,8 +34,8 @@ struct probe_result {
 };
 
 /*
- * A turn at starting processes. Only so many containers are started or removed at a time: more would
- * not be faster, each would only take longer.
+ * A turn at starting processes. Only so many containers are started or removed at a time: more
+ * would not be faster, each would only take longer.
  */
 struct slot {
 	void (*run)(struct slot *slot); /* must end in slot_release() */
@@ -61,7 +61,7 @@ struct exec {
 	TAILQ_HEAD(, slot) waiting;
 	unsigned slots_held, slots_max;
 
-	int inotify_fd;               /* log files that grow */
+	int inotify_fd; /* log files that grow */
 	uv_poll_t inotify_poll;
 	struct container *by_log_wd;
 	LIST_HEAD(, log_reader) readers;
@@ -79,7 +79,7 @@ enum phase {
 	PHASE_CREATED,
 	PHASE_STARTING,
 	PHASE_RUNNING,
-	PHASE_EXITED,   /* also: a start that failed */
+	PHASE_EXITED, /* also: a start that failed */
 	PHASE_ADOPTING,
 	PHASE_REMOVING,
 };
@@ -90,42 +90,44 @@ struct container {
 	char *id;
 	struct container_paths paths;
 	pb_task *task;
-	struct image *image;    /* NULL when adopted */
+	struct image *image; /* NULL when adopted */
 	enum phase phase;
 	struct closer closer;
-	bool forgotten;         /* no callbacks any more */
+	bool forgotten; /* no callbacks any more */
 
-	container_cb cb;        /* of the call under way */
-	container_cb remove_cb; /* remove was asked for: begins as soon as nothing else is under way */
+	container_cb cb; /* of the call under way */
+	container_cb
+		remove_cb; /* remove was asked for: begins as soon as nothing else is under way */
 	container_exit_cb on_exit;
 	void *data;
 
-	char *runtime;          /* path of the one that it was created with */
+	char *runtime; /* path of the one that it was created with */
 	int stop_signal;
-	struct start *start;    /* while it starts */
-	struct slot slot;       /* for removing */
+	struct start *start; /* while it starts */
+	struct slot slot;    /* for removing */
 	bool remove_retried;
 
 	int64_t pid, conmon_pid;
 	uint64_t pid_start, conmon_start; /* start times: the numbers may be reused */
 	int pidfd;
-	struct proc *conmon, *init;       /* watches */
-	bool monitor_gone;      /* conmon ended while the start was still under way */
+	struct proc *conmon, *init; /* watches */
+	bool monitor_gone;	    /* conmon ended while the start was still under way */
 	struct container_exit exit;
 
-	uv_timer_t defer_timer;           /* what must not happen inside the caller's call */
+	uv_timer_t defer_timer; /* what must not happen inside the caller's call */
 	uv_timer_t stop_timer;
-	int64_t stop_deadline;  /* monotonic; 0 = not stopping */
-	bool stop_wanted;       /* asked while starting */
+	int64_t stop_deadline; /* monotonic; 0 = not stopping */
+	bool stop_wanted;      /* asked while starting */
 
 	uv_timer_t log_timer;
-	int log_wd;             /* -1 = not watched */
+	int log_wd; /* -1 = not watched */
 	int64_t log_size, log_checked_at;
 	bool log_rotating;
 };
 
 /* container.c */
-struct container *container_new(struct exec *e, const pb_task *task, container_exit_cb on_exit, void *data);
+struct container *container_new(struct exec *e, const pb_task *task, container_exit_cb on_exit,
+				void *data);
 void container_free_later(struct container *c); /* once nothing is under way */
 /* After each step: begin the removal that was asked for meanwhile. */
 void container_settled(struct container *c);
@@ -150,8 +152,8 @@ struct container_state {
 };
 int container_state_save(const struct container *c, bool started, struct error *err);
 /* Pure part, for tests and adopting; ret->runtime is yours. */
-int container_state_parse(const char *text, size_t len, const char *boot_id, struct container_state *ret,
-			  struct error *err);
+int container_state_parse(const char *text, size_t len, const char *boot_id,
+			  struct container_state *ret, struct error *err);
 int container_state_load(const char *task_dir, const char *boot_id, struct container_state *ret,
 			 struct error *err);
 /* conmon's exit file: a decimal number. -1 = not a valid one. */
@@ -166,11 +168,12 @@ int64_t container_read_pid(const struct container_paths *paths, const char *name
 /* rotate.c */
 int rotate_open(struct exec *e, struct error *err);
 void rotate_close(struct exec *e);
-void rotate_watch(struct container *c);   /* running: look after its log */
+void rotate_watch(struct container *c); /* running: look after its log */
 void rotate_unwatch(struct container *c);
 
 /* logs.c */
-void log_readers_wake(struct exec *e, const char *task_id); /* something about this task has changed */
+void log_readers_wake(struct exec *e,
+		      const char *task_id); /* something about this task has changed */
 void log_readers_close(struct exec *e);
 
 /* probe.c */

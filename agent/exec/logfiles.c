@@ -59,7 +59,8 @@ static void reopen(const char *bundle)
 
 int logfiles_rotate(const char *bundle, unsigned max_files, struct error *err)
 {
-	_cleanup_free_ char *dir = xasprintf("%s/logs", bundle), *from = xasprintf("%s/log", dir), *to = NULL;
+	_cleanup_free_ char *dir = xasprintf("%s/logs", bundle), *from = xasprintf("%s/log", dir),
+			    *to = NULL;
 	_cleanup_(logfiles_fini) struct logfiles files = {0};
 
 	logfiles_list(dir, &files);

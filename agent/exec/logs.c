@@ -15,15 +15,15 @@
 #include <sys/stat.h>
 
 #define BLOCK 65536
-#define LINES_MAX 4096      /* of one batch: a block full of empty lines stays small in memory */
-#define FALLBACK_MS 1000    /* when the kernel has no inotify watches left */
+#define LINES_MAX 4096	 /* of one batch: a block full of empty lines stays small in memory */
+#define FALLBACK_MS 1000 /* when the kernel has no inotify watches left */
 
 /*
  * Reads one block at a time on the pool; `busy` says that the pool has the cursor. What the loop
  * learns meanwhile (new data, end, close) it notes in flags.
  */
 struct log_reader {
-	struct exec *exec;      /* NULL once it is closed */
+	struct exec *exec; /* NULL once it is closed */
 	struct closer closer;
 	LIST_ENTRY(log_reader) link;
 	char *task_id, *dir;
@@ -35,7 +35,7 @@ struct log_reader {
 	uv_fs_event_t watch;
 	uv_timer_t fallback;
 	bool watching, busy, again, paused, finished, closed;
-	bool may_grow;          /* as it was before the job began */
+	bool may_grow; /* as it was before the job began */
 
 	/* The cursor: the pool's while busy. */
 	int fd;
@@ -73,7 +73,8 @@ static bool is_open_file(const struct log_reader *r, uint64_t number)
 	_cleanup_free_ char *path = file_path(r, number);
 	struct stat a, b;
 
-	return stat(path, &a) == 0 && fstat(r->fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+	return stat(path, &a) == 0 && fstat(r->fd, &b) == 0 && a.st_ino == b.st_ino &&
+	       a.st_dev == b.st_dev;
 }
 
 /* Is there a "log" that is not the open file? Then nobody writes to the open file any more. */
@@ -125,7 +126,8 @@ static void locate(struct log_reader *r)
 	r->located = r->fd >= 0;
 }
 
-static void add_part(struct log_reader *r, const struct crilog_line *line, size_t from, size_t len, bool partial)
+static void add_part(struct log_reader *r, const struct crilog_line *line, size_t from, size_t len,
+		     bool partial)
 {
 	pb_log_line *msg = pb_new(&skein__log_line__descriptor);
 
@@ -159,11 +161,13 @@ static size_t take_records(struct log_reader *r, const char *block, size_t len)
 	size_t pos = 0;
 
 	/* A long record may become several lines. */
-	while (pos < len && r->n_lines + BLOCK / CRILOG_DATA_MAX + 1 < LINES_MAX && !r->past_until) {
+	while (pos < len && r->n_lines + BLOCK / CRILOG_DATA_MAX + 1 < LINES_MAX &&
+	       !r->past_until) {
 		const char *newline = memchr(block + pos, '\n', len - pos);
 		size_t end = newline ? (size_t)(newline - block) : len;
 
-		if (!newline && !(pos == 0 && len == BLOCK)) /* not complete; or longer than any record */
+		if (!newline &&
+		    !(pos == 0 && len == BLOCK)) /* not complete; or longer than any record */
 			break;
 		add_record(r, block + pos, end - pos);
 		pos = end + (newline ? 1 : 0);
@@ -194,7 +198,8 @@ static void read_work(void *data)
 		locate(r);
 	if (!r->located) {
 		if (!r->may_grow && access(r->dir, F_OK) < 0)
-			error_set(&r->err, ERR_NOT_FOUND, "no logs of task %s on this node", r->task_id);
+			error_set(&r->err, ERR_NOT_FOUND, "no logs of task %s on this node",
+				  r->task_id);
 		return;
 	}
 	if (!r->lines)
@@ -310,8 +315,9 @@ static void read_next(struct log_reader *r)
 	loop_work(r->exec->loop, read_work, read_done, r);
 }
 
-struct log_reader *log_reader_open(struct exec *e, const char *task_id, const struct log_query *query,
-				   log_lines_cb on_lines, log_done_cb done, void *data)
+struct log_reader *log_reader_open(struct exec *e, const char *task_id,
+				   const struct log_query *query, log_lines_cb on_lines,
+				   log_done_cb done, void *data)
 {
 	struct log_reader *r = xnew(struct log_reader);
 
@@ -328,9 +334,11 @@ struct log_reader *log_reader_open(struct exec *e, const char *task_id, const st
 	LIST_INSERT_HEAD(&e->readers, r, link);
 	/* It becomes part of a path. */
 	if (!id_valid(task_id))
-		error_set(&r->err, ERR_INVALID, "task id \"%.64s\": accepted are %d characters of [0-9a-z]",
-			  task_id, ID_LEN);
-	r->dir = r->err.code == ERR_OK ? xasprintf("%s/%s/logs", e->tasks_dir, task_id) : xstrdup("/nonexistent");
+		error_set(&r->err, ERR_INVALID,
+			  "task id \"%.64s\": accepted are %d characters of [0-9a-z]", task_id,
+			  ID_LEN);
+	r->dir = r->err.code == ERR_OK ? xasprintf("%s/%s/logs", e->tasks_dir, task_id)
+				       : xstrdup("/nonexistent");
 	read_next(r);
 	return r;
 }

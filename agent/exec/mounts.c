@@ -71,14 +71,17 @@ static int set_target(struct mount_item *item, const char *target, struct error 
 {
 	item->target = mounts_clean_path(target);
 	if (!item->target || str_eq(item->target, "/"))
-		return error_set(err, ERR_INVALID,
-				 "mount target \"%.200s\": accepted is an absolute path other than /", target);
+		return error_set(
+			err, ERR_INVALID,
+			"mount target \"%.200s\": accepted is an absolute path other than /",
+			target);
 	return 0;
 }
 
 static int set_propagation(struct mount_item *item, const char *propagation, struct error *err)
 {
-	static const char *const known[] = {"rprivate", "private", "rshared", "shared", "rslave", "slave"};
+	static const char *const known[] = {"rprivate", "private", "rshared",
+					    "shared",	"rslave",  "slave"};
 
 	if (str_empty(propagation))
 		propagation = "rprivate";
@@ -87,34 +90,39 @@ static int set_propagation(struct mount_item *item, const char *propagation, str
 			strv_add(&item->options, propagation);
 			return 0;
 		}
-	return error_set(err, ERR_INVALID,
-			 "mount %s: propagation \"%.64s\" (accepted: private, rprivate, shared, rshared, "
-			 "slave, rslave)",
-			 item->target, propagation);
+	return error_set(
+		err, ERR_INVALID,
+		"mount %s: propagation \"%.64s\" (accepted: private, rprivate, shared, rshared, "
+		"slave, rslave)",
+		item->target, propagation);
 }
 
-static int plan_bind(struct mount_item *item, const pb_mount *m, const char *source, struct error *err)
+static int plan_bind(struct mount_item *item, const pb_mount *m, const char *source,
+		     struct error *err)
 {
 	item->source = mounts_clean_path(source);
 	if (!item->source)
-		return error_set(err, ERR_INVALID, "mount %s: bind source \"%.200s\" is not an absolute path",
+		return error_set(err, ERR_INVALID,
+				 "mount %s: bind source \"%.200s\" is not an absolute path",
 				 item->target, source);
 	strv_add(&item->options, "rbind");
 	return set_propagation(item, m->propagation, err);
 }
 
 static int plan_volume(struct mount_item *item, const pb_mount *m, const char *name,
-		       const char *volumes_dir, const char *anonymous_dir, size_t index, struct error *err)
+		       const char *volumes_dir, const char *anonymous_dir, size_t index,
+		       struct error *err)
 {
 	if (str_empty(name))
 		item->source = xasprintf("%s/%zu/_data", anonymous_dir, index);
 	else if (volume_name_ok(name))
 		item->source = xasprintf("%s/%s/_data", volumes_dir, name);
 	else
-		return error_set(err, ERR_INVALID,
-				 "mount %s: volume name \"%.64s\" (accepted: letters, digits, _ . - and at "
-				 "most %d characters, beginning with a letter or digit)",
-				 item->target, name, VOLUME_NAME_MAX);
+		return error_set(
+			err, ERR_INVALID,
+			"mount %s: volume name \"%.64s\" (accepted: letters, digits, _ . - and at "
+			"most %d characters, beginning with a letter or digit)",
+			item->target, name, VOLUME_NAME_MAX);
 	item->copy_up = !m || !m->volume_nocopy;
 	strv_add(&item->options, "rbind");
 	strv_add(&item->options, "rprivate");
@@ -127,7 +135,8 @@ static int plan_tmpfs(struct mount_item *item, const pb_mount *m, struct error *
 
 	if (m->tmpfs_size_bytes < 0 || m->tmpfs_mode > 07777)
 		return error_set(err, ERR_INVALID,
-				 "mount %s: tmpfs size %" PRId64 ", mode %o (accepted: a size of 0 or more, a "
+				 "mount %s: tmpfs size %" PRId64
+				 ", mode %o (accepted: a size of 0 or more, a "
 				 "mode up to 7777)",
 				 item->target, m->tmpfs_size_bytes, m->tmpfs_mode);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
@@ -138,8 +147,9 @@ static int plan_tmpfs(struct mount_item *item, const pb_mount *m, struct error *
 	return 0;
 }
 
-static int plan_one(struct mount_plan *plan, const pb_mount *m, const struct template_values *values,
-		    const char *volumes_dir, const char *anonymous_dir, struct error *err)
+static int plan_one(struct mount_plan *plan, const pb_mount *m,
+		    const struct template_values *values, const char *volumes_dir,
+		    const char *anonymous_dir, struct error *err)
 {
 	_cleanup_free_ char *source = template_expand(m->source, values, err);
 	_cleanup_free_ char *target = source ? template_expand(m->target, values, err) : NULL;
@@ -176,12 +186,15 @@ static bool has_target(const struct mount_plan *plan, size_t n, const char *targ
 }
 
 /* Paths that the image declares as volumes and the spec does not mount. */
-static void plan_image_volumes(struct mount_plan *plan, char *const *volumes, const char *anonymous_dir)
+static void plan_image_volumes(struct mount_plan *plan, char *const *volumes,
+			       const char *anonymous_dir)
 {
 	for (; volumes && *volumes && plan->n < MOUNTS_MAX; volumes++) {
-		struct mount_item item = {.type = MOUNT_VOLUME, .target = mounts_clean_path(*volumes)};
+		struct mount_item item = {.type = MOUNT_VOLUME,
+					  .target = mounts_clean_path(*volumes)};
 
-		if (!item.target || str_eq(item.target, "/") || has_target(plan, plan->n, item.target)) {
+		if (!item.target || str_eq(item.target, "/") ||
+		    has_target(plan, plan->n, item.target)) {
 			free(item.target);
 			continue;
 		}
@@ -214,14 +227,14 @@ static void sort_by_depth(struct mount_plan *plan)
 }
 
 int mounts_plan(const pb_container_spec *spec, char *const *image_volumes,
-		const struct template_values *values, const char *volumes_dir, const char *anonymous_dir,
-		struct mount_plan *ret, struct error *err)
+		const struct template_values *values, const char *volumes_dir,
+		const char *anonymous_dir, struct mount_plan *ret, struct error *err)
 {
 	_cleanup_(mount_plan_fini) struct mount_plan plan = {0};
 
 	if (spec->n_mounts > MOUNTS_MAX)
-		return error_set(err, ERR_INVALID, "%zu mounts (accepted: at most %d)", spec->n_mounts,
-				 MOUNTS_MAX);
+		return error_set(err, ERR_INVALID, "%zu mounts (accepted: at most %d)",
+				 spec->n_mounts, MOUNTS_MAX);
 	plan.items = xcalloc(MOUNTS_MAX, sizeof(*plan.items));
 	for (size_t i = 0; i < spec->n_mounts; i++) {
 		if (plan_one(&plan, spec->mounts[i], values, volumes_dir, anonymous_dir, err) < 0)
@@ -239,7 +252,8 @@ int mounts_plan(const pb_container_spec *spec, char *const *image_volumes,
 
 /* ---------------------------------------------------------------- overlay */
 
-/* Open directories, so that mount(2) can be given "/proc/self/fd/N": short, and without special characters. */
+/* Open directories, so that mount(2) can be given "/proc/self/fd/N": short, and without special
+ * characters. */
 struct dir_fds {
 	int *fds;
 	size_t n;
@@ -304,8 +318,8 @@ static bool has_special(const char *path)
 static int mount_overlay(const char *target, const char *options)
 {
 	/*
-	 * volatile (Linux 5.10): no syncing. A container's own layer never outlives a crash of the host,
-	 * and without it every unmount writes out the whole file system below.
+	 * volatile (Linux 5.10): no syncing. A container's own layer never outlives a crash of the
+	 * host, and without it every unmount writes out the whole file system below.
 	 */
 	_cleanup_free_ char *fast = xasprintf("volatile,%s", options);
 
@@ -334,10 +348,12 @@ int mounts_overlay(char *const *layers, size_t n_layers, const char *upper, cons
 			return -1;
 	}
 	if (strlen(options) > OPTIONS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "the image has %zu layers, more than the kernel can stack",
+		return error_set(err, ERR_EXHAUSTED,
+				 "the image has %zu layers, more than the kernel can stack",
 				 n_layers);
 	if (mount_overlay(target, options) < 0)
-		return error_set_errno(err, errno, "mount overlay of %zu layers at %s", n_layers, target);
+		return error_set_errno(err, errno, "mount overlay of %zu layers at %s", n_layers,
+				       target);
 	return 0;
 }
 

@@ -14,11 +14,11 @@ struct error;
 #define MOUNTS_MAX 256
 
 struct mount_item {
-	int type;               /* MOUNT_BIND, MOUNT_VOLUME, MOUNT_TMPFS */
-	char *source;           /* on the host; NULL for tmpfs */
-	char *target;           /* in the container, absolute and clean */
-	struct strv options;    /* for the OCI mount */
-	bool copy_up;           /* a volume that takes the image's content when it is empty */
+	int type;	     /* MOUNT_BIND, MOUNT_VOLUME, MOUNT_TMPFS */
+	char *source;	     /* on the host; NULL for tmpfs */
+	char *target;	     /* in the container, absolute and clean */
+	struct strv options; /* for the OCI mount */
+	bool copy_up;	     /* a volume that takes the image's content when it is empty */
 };
 
 struct mount_plan {
@@ -35,8 +35,8 @@ void mount_plan_fini(struct mount_plan *plan);
  *   Errors         ERR_INVALID bad path, name, propagation, or a target that is mounted twice
  */
 int mounts_plan(const pb_container_spec *spec, char *const *image_volumes,
-		const struct template_values *values, const char *volumes_dir, const char *anonymous_dir,
-		struct mount_plan *ret, struct error *err);
+		const struct template_values *values, const char *volumes_dir,
+		const char *anonymous_dir, struct mount_plan *ret, struct error *err);
 
 /* "/a//b/../c/" -> "/a/c"; lexical. Yours; NULL when it is not absolute. */
 char *mounts_clean_path(const char *path);

@@ -21,8 +21,9 @@
 #define ETC_FILE_MAX (1u << 20)
 
 /* What prepare_container makes inside task_dir. */
-static const char *const parts[] = {"upper", "work", "etc", "logs", "volumes", "config.json", "container.json",
-				    "exit", "oom", "attach", "ctl", "winsz"};
+static const char *const parts[] = {"upper",	   "work",	     "etc",  "logs", "volumes",
+				    "config.json", "container.json", "exit", "oom",  "attach",
+				    "ctl",	   "winsz"};
 
 void container_paths_fini(struct container_paths *p)
 {
@@ -36,10 +37,12 @@ void container_paths_fini(struct container_paths *p)
 /* ---------------------------------------------------------------- small files */
 
 /* Not synced: after a crash of the host nothing of a container is used again. */
-static int put_file(const char *dir, const char *name, const char *text, mode_t mode, struct error *err)
+static int put_file(const char *dir, const char *name, const char *text, mode_t mode,
+		    struct error *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	size_t len = strlen(text);
 
 	if (fd < 0)
@@ -54,7 +57,8 @@ static int put_file(const char *dir, const char *name, const char *text, mode_t 
 	return fchmod(fd, mode) < 0 ? error_set_errno(err, errno, "chmod %s", path) : 0;
 }
 
-/* The host's file, or `otherwise` when it has none: a copy, so that a container cannot write to the host's. */
+/* The host's file, or `otherwise` when it has none: a copy, so that a container cannot write to the
+ * host's. */
 static char *host_file(const char *path, const char *otherwise)
 {
 	char *text;
@@ -72,15 +76,18 @@ static const char localhost[] = "127.0.0.1\tlocalhost\n"
 				"ff02::2\tip6-allrouters\n";
 
 /* Readable by every user of the container: 0644, behind a directory that is closed on the host. */
-static int make_etc(const struct prepare *p, const char *hostname, bool host_network, struct error *err)
+static int make_etc(const struct prepare *p, const char *hostname, bool host_network,
+		    struct error *err)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/etc", p->paths->task_dir);
-	_cleanup_free_ char *hosts = host_network ? host_file("/etc/hosts", localhost)
-						  : xasprintf("%s127.0.1.1\t%s\n", localhost, hostname);
+	_cleanup_free_ char *hosts = host_network
+					     ? host_file("/etc/hosts", localhost)
+					     : xasprintf("%s127.0.1.1\t%s\n", localhost, hostname);
 	_cleanup_free_ char *resolv = host_file("/etc/resolv.conf", "");
 	_cleanup_free_ char *name = xasprintf("%s\n", hostname);
 
-	if (put_file(dir, "hosts", hosts, 0644, err) < 0 || put_file(dir, "resolv.conf", resolv, 0644, err) < 0)
+	if (put_file(dir, "hosts", hosts, 0644, err) < 0 ||
+	    put_file(dir, "resolv.conf", resolv, 0644, err) < 0)
 		return -1;
 	return put_file(dir, "hostname", name, 0644, err);
 }
@@ -98,7 +105,8 @@ static int make_dir(const char *parent, const char *name, mode_t mode, struct er
 
 static int make_dirs(const struct container_paths *paths, struct error *err)
 {
-	if (file_mkdirs(paths->task_dir, 0700, err) < 0 || file_mkdirs(paths->run_dir, 0700, err) < 0)
+	if (file_mkdirs(paths->task_dir, 0700, err) < 0 ||
+	    file_mkdirs(paths->run_dir, 0700, err) < 0)
 		return -1;
 	/* The upper directory's mode is that of the container's "/". */
 	if (make_dir(paths->task_dir, "upper", 0755, err) < 0 ||
@@ -114,7 +122,8 @@ static int mount_rootfs(const struct prepare *p, struct error *err)
 	_cleanup_free_ char *upper = xasprintf("%s/upper", p->paths->task_dir);
 	_cleanup_free_ char *work = xasprintf("%s/work", p->paths->task_dir);
 
-	return mounts_overlay(p->image->layers, p->image->n_layers, upper, work, p->paths->rootfs, err);
+	return mounts_overlay(p->image->layers, p->image->n_layers, upper, work, p->paths->rootfs,
+			      err);
 }
 
 static int prepare_mounts(const struct mount_plan *plan, int root_fd, struct error *err)
@@ -123,7 +132,8 @@ static int prepare_mounts(const struct mount_plan *plan, int root_fd, struct err
 		const struct mount_item *m = &plan->items[i];
 
 		if (m->type == MOUNT_BIND && access(m->source, F_OK) < 0)
-			return error_set(err, ERR_INVALID, "bind source path does not exist: %s", m->source);
+			return error_set(err, ERR_INVALID, "bind source path does not exist: %s",
+					 m->source);
 		if (m->type == MOUNT_VOLUME &&
 		    volumes_prepare(m->source, root_fd, m->target, m->copy_up, err) < 0)
 			return error_wrap(err, "volume for %s", m->target);
@@ -132,7 +142,8 @@ static int prepare_mounts(const struct mount_plan *plan, int root_fd, struct err
 }
 
 static int write_config(struct prepare *p, const struct user *user, const struct mount_plan *plan,
-			const struct template_values *values, const char *hostname, struct error *err)
+			const struct template_values *values, const char *hostname,
+			struct error *err)
 {
 	_cleanup_free_ char *etc_dir = xasprintf("%s/etc", p->paths->task_dir), *text = NULL;
 	struct bundle_input in = {
@@ -161,7 +172,8 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 }
 
 /* Everything that can be refused without touching the disk comes first. */
-static int prepare_steps(struct prepare *p, struct mount_plan *plan, struct user *user, struct error *err)
+static int prepare_steps(struct prepare *p, struct mount_plan *plan, struct user *user,
+			 struct error *err)
 {
 	struct utsname host;
 	struct template_values values = {p->task, p->node_id, p->node_hostname, NULL};
@@ -186,8 +198,10 @@ static int prepare_steps(struct prepare *p, struct mount_plan *plan, struct user
 	if (root_fd < 0)
 		return error_set_errno(err, errno, "open %s", p->paths->rootfs);
 
-	if (users_resolve(root_fd, bundle_user(p->task, p->image), spec->groups, spec->n_groups, user, err) < 0 ||
-	    prepare_mounts(plan, root_fd, err) < 0 || make_etc(p, hostname, host_network, err) < 0 ||
+	if (users_resolve(root_fd, bundle_user(p->task, p->image), spec->groups, spec->n_groups,
+			  user, err) < 0 ||
+	    prepare_mounts(plan, root_fd, err) < 0 ||
+	    make_etc(p, hostname, host_network, err) < 0 ||
 	    rootfs_mkdirs(root_fd, workdir, err) < 0)
 		return -1;
 	return write_config(p, user, plan, &values, hostname, err);

@@ -12,10 +12,10 @@ struct error;
 
 /* Where things of one container are. */
 struct container_paths {
-	char *task_dir;     /* <state>/tasks/<id>: bundle */
-	char *run_dir;      /* <run>/exec/<id>: pid files */
-	char *rootfs;       /* <run>/exec/<id>/rootfs: mount point */
-	char *cgroup;       /* /<parent>/<id> */
+	char *task_dir; /* <state>/tasks/<id>: bundle */
+	char *run_dir;	/* <run>/exec/<id>: pid files */
+	char *rootfs;	/* <run>/exec/<id>/rootfs: mount point */
+	char *cgroup;	/* /<parent>/<id> */
 };
 void container_paths_fini(struct container_paths *p);
 

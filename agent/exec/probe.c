@@ -29,8 +29,9 @@ struct waiter {
 };
 
 /*
- * Steps: conmon --version; then for each candidate its --version and a real container, with overlay,
- * limits, seccomp and all, prepared by the same code as every other. The first that works is taken.
+ * Steps: conmon --version; then for each candidate its --version and a real container, with
+ * overlay, limits, seccomp and all, prepared by the same code as every other. The first that works
+ * is taken.
  */
 struct probe {
 	struct exec *exec;
@@ -40,7 +41,7 @@ struct probe {
 	struct probe_result result;
 	const char *names[ARRAY_SIZE(candidates)];
 	size_t n_names, next;
-	char *runtime;                   /* path of the one that is tried */
+	char *runtime; /* path of the one that is tried */
 	struct container_paths paths;
 	pb_task *task;
 	char *layer;
@@ -94,7 +95,8 @@ static void probe_end(struct probe *p)
 
 		for (size_t i = 0; i < e->probe.errors.n; i++)
 			strbuf_printf(&all, "%s%s", i ? "; " : "", e->probe.errors.v[i]);
-		error_set(&err, ERR_UNAVAILABLE, "no container runtime works here: %s", all.p ? all.p : "none found");
+		error_set(&err, ERR_UNAVAILABLE, "no container runtime works here: %s",
+			  all.p ? all.p : "none found");
 	}
 	for (size_t i = 0; i < p->n_waiters; i++)
 		p->waiters[i].ready(p->waiters[i].data, e->probe.works ? NULL : &err);
@@ -108,8 +110,8 @@ static void note(struct probe *p, const char *name, const char *why)
 
 /* ---------------------------------------------------------------- processes */
 
-static bool spawn(struct probe *p, const struct strv *argv, uint64_t timeout_ms, proc_exit_cb on_exit,
-		  struct error *err)
+static bool spawn(struct probe *p, const struct strv *argv, uint64_t timeout_ms,
+		  proc_exit_cb on_exit, struct error *err)
 {
 	struct proc_options options = {
 		.argv = (const char *const *)argv->v,
@@ -317,7 +319,8 @@ static void look_at_kernel(struct probe_result *r)
 	r->has_memory = cgroup_has(r->cgroup, "memory");
 	r->has_pids = cgroup_has(r->cgroup, "pids");
 	r->limit_swap = r->has_memory && cgroup_limits_swap(r->cgroup);
-	r->apparmor = file_read("/sys/module/apparmor/parameters/enabled", 16, &apparmor, NULL, NULL) == 0 &&
+	r->apparmor = file_read("/sys/module/apparmor/parameters/enabled", 16, &apparmor, NULL,
+				NULL) == 0 &&
 		      apparmor[0] == 'Y';
 }
 
@@ -353,7 +356,8 @@ static void kernel_work(void *data)
 	set_limits(p);
 }
 
-static void add_waiter(struct probe *p, void (*ready)(void *data, const struct error *err), void *data)
+static void add_waiter(struct probe *p, void (*ready)(void *data, const struct error *err),
+		       void *data)
 {
 	if (!ready)
 		return;

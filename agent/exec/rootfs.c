@@ -66,8 +66,8 @@ int rootfs_read(int root_fd, const char *path, size_t max_bytes, char **ret_data
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, ERR_INVALID, "%s of the image is not a regular file", path);
 	if ((uint64_t)st.st_size > max_bytes)
-		return error_set(err, ERR_EXHAUSTED, "%s of the image is longer than %zu bytes", path,
-				 max_bytes);
+		return error_set(err, ERR_EXHAUSTED, "%s of the image is longer than %zu bytes",
+				 path, max_bytes);
 	return read_all(fd, (size_t)st.st_size, path, ret_data, ret_len, err);
 }
 
@@ -83,7 +83,8 @@ static int make_one(int root_fd, const char *parent, const char *name)
 
 int rootfs_mkdirs(int root_fd, const char *path, struct error *err)
 {
-	_cleanup_free_ char *done = xasprintf("/%s", path); /* the part that exists, then one name more */
+	_cleanup_free_ char *done =
+		xasprintf("/%s", path); /* the part that exists, then one name more */
 	char *end = done + strlen(done);
 
 	for (char *p = done; p < end;) {
@@ -99,8 +100,8 @@ int rootfs_mkdirs(int root_fd, const char *path, struct error *err)
 			_cleanup_free_ char *parent = xstrndup(done, (size_t)(name - done));
 
 			if (make_one(root_fd, parent, name) < 0)
-				return error_set_errno(err, errno, "make directory %s in the container",
-						       done);
+				return error_set_errno(err, errno,
+						       "make directory %s in the container", done);
 		} else if (fd < 0) {
 			return error_set_errno(err, errno, "directory %s in the container", done);
 		}

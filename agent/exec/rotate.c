@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 
 /*
- * A container that writes nothing costs nothing: its log is watched by a one-shot inotify watch. The
- * first write starts a timer, whose next tick follows from how fast the file grows; when it no longer
- * grows, the watch is armed again.
+ * A container that writes nothing costs nothing: its log is watched by a one-shot inotify watch.
+ * The first write starts a timer, whose next tick follows from how fast the file grows; when it no
+ * longer grows, the watch is armed again.
  */
 #define CHECK_MIN_NS (50 * NS_PER_MS)
 #define CHECK_MAX_NS (5 * NS_PER_SEC)

@@ -39,7 +39,9 @@ void runtime_conmon_args(struct strv *argv, const struct conmon_args *a)
 	/* conmon splits this one at colons: a relative path has none. */
 	add_pair(argv, "--log-path", "k8s-file:logs/log");
 	strv_add(argv, "--no-sync-log");
-	strv_add(argv, "--full-attach"); /* the socket lies in the bundle, its path may be of any length */
+	strv_add(
+		argv,
+		"--full-attach"); /* the socket lies in the bundle, its path may be of any length */
 	if (a->tty)
 		strv_add(argv, "--terminal");
 
@@ -53,7 +55,8 @@ int64_t runtime_parse_sync(const char *line, size_t len, char **ret_message)
 	json_t *object = json_loadb(line, len, JSON_DISABLE_EOF_CHECK, NULL);
 	const char *message = json_string_value(json_object_get(object, "message"));
 	json_t *pid = json_object_get(object, "pid");
-	int64_t n = json_is_integer(pid) && json_integer_value(pid) > 0 ? json_integer_value(pid) : -1;
+	int64_t n =
+		json_is_integer(pid) && json_integer_value(pid) > 0 ? json_integer_value(pid) : -1;
 
 	*ret_message = xstrdup(message);
 	json_decref(object);
@@ -144,8 +147,11 @@ char *runtime_find(const char *name)
 	const char *path = getenv("PATH");
 	char *found;
 
-	if (strchr(name, '/')) /* conmon runs elsewhere: a relative path would mean another file there */
+	if (strchr(name,
+		   '/')) /* conmon runs elsewhere: a relative path would mean another file there */
 		return access(name, X_OK) == 0 ? realpath(name, NULL) : NULL;
 	found = find_in(path ? path : "", name);
-	return found ? found : find_in("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", name);
+	return found ? found
+		     : find_in("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			       name);
 }

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* SIGRTMIN of the kernel's ABI as containers see it: glibc's own value is two higher and is a run-time matter. */
+/* SIGRTMIN of the kernel's ABI as containers see it: glibc's own value is two higher and is a
+ * run-time matter. */
 #define RTMIN 34
 #define RTMAX 64
 
@@ -54,10 +55,11 @@ int signame_parse(const char *s, int *ret_signum, struct error *err)
 		signum = parse_name(s);
 	}
 	if (signum < 0)
-		return error_set(err, ERR_INVALID,
-				 "stop signal \"%.64s\": accepted are names such as SIGTERM or SIGRTMIN+3 "
-				 "and numbers from 1 to %d",
-				 s, RTMAX);
+		return error_set(
+			err, ERR_INVALID,
+			"stop signal \"%.64s\": accepted are names such as SIGTERM or SIGRTMIN+3 "
+			"and numbers from 1 to %d",
+			s, RTMAX);
 	*ret_signum = signum;
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* signame - signals by name or number, as in STOPSIGNAL of an image: "SIGTERM", "term", "15", "SIGRTMIN+3". */
+/* signame - signals by name or number, as in STOPSIGNAL of an image: "SIGTERM", "term", "15",
+ * "SIGRTMIN+3". */
 #pragma once
 struct error;
 

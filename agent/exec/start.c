@@ -24,7 +24,7 @@
  * the sync pipe; we then run `runtime start`. It lives until all of that has been answered.
  */
 struct start {
-	struct container *c;        /* NULL once it is cancelled */
+	struct container *c; /* NULL once it is cancelled */
 	struct exec *exec;
 	struct closer closer;
 	struct slot slot;
@@ -33,7 +33,7 @@ struct start {
 	char *line;
 	size_t line_len;
 	bool launcher_gone, synced;
-	struct error launch_err;    /* what conmon itself said */
+	struct error launch_err; /* what conmon itself said */
 	struct proc *launcher, *starter;
 };
 
@@ -57,7 +57,8 @@ static void exit_unknown(struct container *c)
 {
 	log_warn("container_exit_unknown", kv_str("task", c->id),
 		 kv_str("why", "its monitor ended without leaving an exit code"));
-	c->exit = (struct container_exit){.exit_code = EXIT_UNKNOWN, .finished_at = clock_wall_ns()};
+	c->exit =
+		(struct container_exit){.exit_code = EXIT_UNKNOWN, .finished_at = clock_wall_ns()};
 	report_exit(c);
 }
 
@@ -69,7 +70,8 @@ static void on_init_gone(void *data, struct proc *proc, const struct proc_exit *
 	exit_unknown(c);
 }
 
-/* conmon writes the exit file before it ends. Without one it was killed: then the container itself is watched. */
+/* conmon writes the exit file before it ends. Without one it was killed: then the container itself
+ * is watched. */
 static void on_monitor_gone(struct container *c)
 {
 	if (container_exit_load(&c->paths, c->exec->probe.cgroup, &c->exit)) {
@@ -94,7 +96,8 @@ static void on_conmon_gone(void *data, struct proc *proc, const struct proc_exit
 
 static int watch_monitor(struct container *c, struct error *err)
 {
-	c->conmon = proc_watch(c->exec->loop, (pid_t)c->conmon_pid, c->conmon_start, on_conmon_gone, c, err);
+	c->conmon = proc_watch(c->exec->loop, (pid_t)c->conmon_pid, c->conmon_start, on_conmon_gone,
+			       c, err);
 	return c->conmon ? 0 : -1;
 }
 
@@ -215,7 +218,8 @@ static void on_started(void *data, struct proc *proc, const struct proc_exit *ex
 	s->starter = NULL;
 	if (exit->exit_code != 0) {
 		why = runtime_message(exit->errout);
-		fail(s, ERR_PRECONDITION, "start container", exit->timed_out ? "the runtime did not answer" : why);
+		fail(s, ERR_PRECONDITION, "start container",
+		     exit->timed_out ? "the runtime did not answer" : why);
 		return;
 	}
 	if (container_state_save(c, true, &err) < 0)
@@ -331,7 +335,8 @@ static int spawn_conmon(struct start *s, int sync_fd, struct error *err)
 	_cleanup_strv_ struct strv argv = {0};
 	_cleanup_free_ char *root = xasprintf("%s/.runtime", c->exec->exec_dir);
 	static const char *const env[] = {
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_SYNCPIPE=3", NULL};
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"_OCI_SYNCPIPE=3", NULL};
 	struct conmon_args args = {
 		.conmon = c->exec->probe.conmon,
 		.runtime = c->runtime,

@@ -31,10 +31,11 @@ static int replace_file(const char *dir, const char *name, const char *text, str
 
 int container_state_save(const struct container *c, bool started, struct error *err)
 {
-	json_t *object = json_pack("{s:s,s:s,s:i,s:b,s:I,s:I,s:I,s:I}", "boot_id", c->exec->boot_id, "runtime",
-				   c->runtime, "stop_signal", c->stop_signal, "started", started, "pid",
-				   (json_int_t)c->pid, "pid_start", (json_int_t)c->pid_start, "conmon_pid",
-				   (json_int_t)c->conmon_pid, "conmon_start", (json_int_t)c->conmon_start);
+	json_t *object = json_pack(
+		"{s:s,s:s,s:i,s:b,s:I,s:I,s:I,s:I}", "boot_id", c->exec->boot_id, "runtime",
+		c->runtime, "stop_signal", c->stop_signal, "started", started, "pid",
+		(json_int_t)c->pid, "pid_start", (json_int_t)c->pid_start, "conmon_pid",
+		(json_int_t)c->conmon_pid, "conmon_start", (json_int_t)c->conmon_start);
 	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);
@@ -43,8 +44,8 @@ int container_state_save(const struct container *c, bool started, struct error *
 	return replace_file(c->paths.task_dir, "container.json", text, err);
 }
 
-int container_state_parse(const char *text, size_t len, const char *boot_id, struct container_state *ret,
-			  struct error *err)
+int container_state_parse(const char *text, size_t len, const char *boot_id,
+			  struct container_state *ret, struct error *err)
 {
 	json_t *object = json_loadb(text, len, 0, NULL);
 	const char *boot, *runtime;
@@ -52,11 +53,12 @@ int container_state_parse(const char *text, size_t len, const char *boot_id, str
 	int started;
 
 	*ret = (struct container_state){0};
-	if (json_unpack(object, "{s:s,s:s,s:i,s:b,s:I,s:I,s:I,s:I}", "boot_id", &boot, "runtime", &runtime,
-			"stop_signal", &ret->stop_signal, "started", &started, "pid", &pid, "pid_start",
-			&pid_start, "conmon_pid", &conmon_pid, "conmon_start", &conmon_start) < 0 ||
-	    pid < 0 || pid > INT32_MAX || conmon_pid < 0 || conmon_pid > INT32_MAX || pid_start < 0 ||
-	    conmon_start < 0 || ret->stop_signal < 1 || ret->stop_signal > 64) {
+	if (json_unpack(object, "{s:s,s:s,s:i,s:b,s:I,s:I,s:I,s:I}", "boot_id", &boot, "runtime",
+			&runtime, "stop_signal", &ret->stop_signal, "started", &started, "pid",
+			&pid, "pid_start", &pid_start, "conmon_pid", &conmon_pid, "conmon_start",
+			&conmon_start) < 0 ||
+	    pid < 0 || pid > INT32_MAX || conmon_pid < 0 || conmon_pid > INT32_MAX ||
+	    pid_start < 0 || conmon_start < 0 || ret->stop_signal < 1 || ret->stop_signal > 64) {
 		json_decref(object);
 		return error_set(err, ERR_DATA_LOSS, "container.json is damaged");
 	}
@@ -108,7 +110,8 @@ bool container_exit_load(const struct container_paths *paths, enum cgroup_mode m
 	    exit_file_parse(text, len, &ret->exit_code) < 0)
 		return false;
 	ret->finished_at = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	/* conmon can miss the event when the container ends in the same moment: the counter does not. */
+	/* conmon can miss the event when the container ends in the same moment: the counter does
+	 * not. */
 	ret->oom_killed = ret->exit_code != 0 &&
 			  (access(oom, F_OK) == 0 || cgroup_oom_killed(mode, paths->cgroup));
 	return true;

@@ -12,7 +12,8 @@
 
 /*
  * Signals go straight to the container's first process, as `runtime kill` sends them, without
- * starting a process for it. The descriptor names this process and never a later one with its number.
+ * starting a process for it. The descriptor names this process and never a later one with its
+ * number.
  */
 int container_open_pidfd(struct container *c)
 {
@@ -40,7 +41,8 @@ static void on_grace_over(uv_timer_t *timer)
 {
 	struct container *c = container_of(timer, struct container, stop_timer);
 
-	log_info("container_killed", kv_str("task", c->id), kv_str("why", "still there after the grace period"));
+	log_info("container_killed", kv_str("task", c->id),
+		 kv_str("why", "still there after the grace period"));
 	container_send_signal(c, SIGKILL);
 }
 

@@ -98,17 +98,20 @@ char *template_expand(const char *text, const struct template_values *values, st
 		expr = trimmed(open + 2, close);
 		value = evaluate(values, expr);
 		if (!value) {
-			error_set(err, ERR_INVALID,
-				  "template: unknown placeholder {{%.100s}} (accepted: .Service.ID|Name|"
-				  "Labels.KEY, .Node.ID|Hostname|Platform.Architecture|Platform.OS, "
-				  ".Task.ID|Name|Slot)",
-				  expr);
+			error_set(
+				err, ERR_INVALID,
+				"template: unknown placeholder {{%.100s}} (accepted: "
+				".Service.ID|Name|"
+				"Labels.KEY, .Node.ID|Hostname|Platform.Architecture|Platform.OS, "
+				".Task.ID|Name|Slot)",
+				expr);
 			return NULL;
 		}
 		strbuf_puts(&out, value);
 		if (out.len > TEMPLATE_MAX_BYTES) {
-			error_set(err, ERR_EXHAUSTED, "template \"%.64s...\" gives more than %d bytes",
-				  text, TEMPLATE_MAX_BYTES);
+			error_set(err, ERR_EXHAUSTED,
+				  "template \"%.64s...\" gives more than %d bytes", text,
+				  TEMPLATE_MAX_BYTES);
 			return NULL;
 		}
 		p = close + 2;

@@ -24,7 +24,8 @@ struct entry {
 	size_t n;
 };
 
-/* Next line with fields between colons; false at the end. Comments and empty lines have n == 0 or 1. */
+/* Next line with fields between colons; false at the end. Comments and empty lines have n == 0
+ * or 1. */
 static bool next_entry(const char **pos, const char *end, struct entry *ret)
 {
 	const char *p = *pos, *eol;
@@ -93,7 +94,8 @@ static int add_group(struct user *u, gid_t gid, struct error *err)
 		if (u->groups[i] == gid)
 			return 0;
 	if (u->n_groups == USERS_GROUPS_MAX)
-		return error_set(err, ERR_EXHAUSTED, "more than %d supplementary groups", USERS_GROUPS_MAX);
+		return error_set(err, ERR_EXHAUSTED, "more than %d supplementary groups",
+				 USERS_GROUPS_MAX);
 	u->groups[u->n_groups++] = gid;
 	return 0;
 }
@@ -129,7 +131,8 @@ static int find_group(const struct users_files *files, const struct field *who, 
 	uint32_t id;
 
 	while (next_entry(&pos, end, &e))
-		if (e.n >= 3 && who->len && field_is(&e.f[0], who->p, who->len) && field_id(&e.f[2], &id)) {
+		if (e.n >= 3 && who->len && field_is(&e.f[0], who->p, who->len) &&
+		    field_id(&e.f[2], &id)) {
 			*ret = id;
 			return 0;
 		}
@@ -137,10 +140,11 @@ static int find_group(const struct users_files *files, const struct field *who, 
 		*ret = id;
 		return 0;
 	}
-	return error_set(err, ERR_INVALID,
-			 "unable to find group \"%.*s\": no matching entry in the image's /etc/group "
-			 "(accepted: a name from there or a number up to %u)",
-			 (int)MIN(who->len, (size_t)64), who->p, MAX_ID);
+	return error_set(
+		err, ERR_INVALID,
+		"unable to find group \"%.*s\": no matching entry in the image's /etc/group "
+		"(accepted: a name from there or a number up to %u)",
+		(int)MIN(who->len, (size_t)64), who->p, MAX_ID);
 }
 
 /* Supplementary groups: those that list the user. */
@@ -166,7 +170,8 @@ static int set_user(const struct users_files *files, const struct field *who, bo
 
 	if (find_user(files, who, &e)) {
 		if (!field_id(&e.f[2], &u->uid) || !field_id(&e.f[3], &u->gid))
-			return error_set(err, ERR_INVALID, "bad entry for \"%.*s\" in the image's /etc/passwd",
+			return error_set(err, ERR_INVALID,
+					 "bad entry for \"%.*s\" in the image's /etc/passwd",
 					 (int)MIN(who->len, (size_t)64), who->p);
 		if (e.n >= 6 && e.f[5].len > 0 && e.f[5].len < sizeof(u->home))
 			snprintf(u->home, sizeof(u->home), "%.*s", (int)e.f[5].len, e.f[5].p);
@@ -174,15 +179,16 @@ static int set_user(const struct users_files *files, const struct field *who, bo
 	}
 	if (!field_id(who, &id))
 		return error_set(err, ERR_INVALID,
-				 "unable to find user \"%.*s\": no matching entry in the image's /etc/passwd "
+				 "unable to find user \"%.*s\": no matching entry in the image's "
+				 "/etc/passwd "
 				 "(accepted: a name from there or a number up to %u)",
 				 (int)MIN(who->len, (size_t)64), who->p, MAX_ID);
 	u->uid = id;
 	return 0;
 }
 
-int users_lookup(const struct users_files *files, const char *spec, char *const *groups, size_t n_groups,
-		 struct user *ret, struct error *err)
+int users_lookup(const struct users_files *files, const char *spec, char *const *groups,
+		 size_t n_groups, struct user *ret, struct error *err)
 {
 	const char *colon = spec ? strchr(spec, ':') : NULL;
 	struct field who = {str_empty(spec) || colon == spec ? "0" : spec, 0};
@@ -207,14 +213,16 @@ int users_lookup(const struct users_files *files, const char *spec, char *const 
 	return 0;
 }
 
-int users_resolve(int root_fd, const char *spec, char *const *groups, size_t n_groups, struct user *ret,
-		  struct error *err)
+int users_resolve(int root_fd, const char *spec, char *const *groups, size_t n_groups,
+		  struct user *ret, struct error *err)
 {
 	_cleanup_free_ char *passwd = NULL, *group = NULL;
 	struct users_files files = {0};
 
-	if (rootfs_read(root_fd, "etc/passwd", USERS_FILE_MAX_BYTES, &passwd, &files.passwd_len, err) < 0 ||
-	    rootfs_read(root_fd, "etc/group", USERS_FILE_MAX_BYTES, &group, &files.group_len, err) < 0)
+	if (rootfs_read(root_fd, "etc/passwd", USERS_FILE_MAX_BYTES, &passwd, &files.passwd_len,
+			err) < 0 ||
+	    rootfs_read(root_fd, "etc/group", USERS_FILE_MAX_BYTES, &group, &files.group_len, err) <
+		    0)
 		return -1;
 	files.passwd = passwd;
 	files.group = group;

@@ -16,11 +16,11 @@ struct user {
 	gid_t gid;
 	gid_t groups[USERS_GROUPS_MAX]; /* supplementary ones */
 	size_t n_groups;
-	char home[256];                 /* "/" when the user has no entry */
+	char home[256]; /* "/" when the user has no entry */
 };
 
 struct users_files {
-	const char *passwd, *group;     /* contents; NULL = no such file */
+	const char *passwd, *group; /* contents; NULL = no such file */
 	size_t passwd_len, group_len;
 };
 
@@ -30,8 +30,8 @@ struct users_files {
  *   Errors  ERR_INVALID user or group without an entry (a number needs none), number out of range,
  *           ERR_EXHAUSTED too many groups
  */
-int users_lookup(const struct users_files *files, const char *spec, char *const *groups, size_t n_groups,
-		 struct user *ret, struct error *err);
+int users_lookup(const struct users_files *files, const char *spec, char *const *groups,
+		 size_t n_groups, struct user *ret, struct error *err);
 
-int users_resolve(int root_fd, const char *spec, char *const *groups, size_t n_groups, struct user *ret,
-		  struct error *err);
+int users_resolve(int root_fd, const char *spec, char *const *groups, size_t n_groups,
+		  struct user *ret, struct error *err);

@@ -38,7 +38,8 @@ static int copy_data(int src_fd, int dst_fd)
 	if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
 		return -1;
 
-	/* Between file systems that cannot do it; nothing was copied so far, or the offsets stand behind it. */
+	/* Between file systems that cannot do it; nothing was copied so far, or the offsets stand
+	 * behind it. */
 	for (;;) {
 		ssize_t n = read(src_fd, buf, sizeof(buf));
 
@@ -69,13 +70,15 @@ static int copy_xattrs(int src_fd, int dst_fd)
 		if (str_starts(name, "trusted.overlay.") || str_starts(name, "security.selinux"))
 			continue;
 		n = fgetxattr(src_fd, name, value, XATTR_VALUE_MAX);
-		if (n < 0 || (fsetxattr(dst_fd, name, value, (size_t)n, 0) < 0 && errno != EOPNOTSUPP))
+		if (n < 0 ||
+		    (fsetxattr(dst_fd, name, value, (size_t)n, 0) < 0 && errno != EOPNOTSUPP))
 			return -1;
 	}
 	return 0;
 }
 
-/* Last of all for a directory: filling it changes its times. chown first, because it drops the set-id bits. */
+/* Last of all for a directory: filling it changes its times. chown first, because it drops the
+ * set-id bits. */
 static int copy_attributes(int src_fd, int dst_fd)
 {
 	struct stat st;
@@ -88,7 +91,8 @@ static int copy_attributes(int src_fd, int dst_fd)
 
 static int copy_file(int src_dir, int dst_dir, const char *name)
 {
-	_cleanup_close_ int src = openat(src_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int src =
+		openat(src_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	_cleanup_close_ int dst = -1;
 
 	if (src < 0)
@@ -125,7 +129,8 @@ static int copy_tree(int src_fd, int dst_fd, unsigned depth, struct error *err);
 
 static int copy_dir(int src_dir, int dst_dir, const char *name, unsigned depth, struct error *err)
 {
-	_cleanup_close_ int src = openat(src_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int src =
+		openat(src_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int dst = -1;
 
 	if (src < 0 || mkdirat(dst_dir, name, 0700) < 0)
@@ -167,7 +172,8 @@ static int copy_tree(int src_fd, int dst_fd, unsigned depth, struct error *err)
 		return -1;
 	}
 	if (depth > DEPTH_MAX)
-		r = error_set(err, ERR_EXHAUSTED, "more than %d directories in one another in a volume's content",
+		r = error_set(err, ERR_EXHAUSTED,
+			      "more than %d directories in one another in a volume's content",
 			      DEPTH_MAX);
 	while (r == 0 && (entry = readdir(dir)))
 		if (!str_eq(entry->d_name, ".") && !str_eq(entry->d_name, ".."))
@@ -226,7 +232,8 @@ static int make_data(const char *data, const char *mark, struct error *err)
 	return 0;
 }
 
-int volumes_prepare(const char *data, int root_fd, const char *target, bool copy_up, struct error *err)
+int volumes_prepare(const char *data, int root_fd, const char *target, bool copy_up,
+		    struct error *err)
 {
 	_cleanup_free_ char *copy = xstrdup(data), *mark = NULL, *lock = NULL;
 	const char *dir = dirname(copy);

@@ -23,9 +23,11 @@ static char *line(char **text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	_cleanup_free_ char *copy = xstrndup((const char *)data, size), *passwd = NULL, *group = NULL;
+	_cleanup_free_ char *copy = xstrndup((const char *)data, size), *passwd = NULL,
+			    *group = NULL;
 	_cleanup_free_ struct user *user = xnew(struct user);
-	char *rest = copy, *who = line(&rest), *groups[] = {line(&rest)}, *border = strstr(rest, "=\n");
+	char *rest = copy, *who = line(&rest), *groups[] = {line(&rest)},
+	     *border = strstr(rest, "=\n");
 	struct users_files files = {0};
 	struct error err = ERROR_INIT;
 
@@ -34,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	files.group_len = border ? strlen(border + 2) : 0;
 	files.passwd = passwd = xmemdup(rest, files.passwd_len);
 	files.group = group = xmemdup(border ? border + 2 : rest, files.group_len);
-	if (users_lookup(&files, who, groups, groups[0][0] ? 1 : 0, user, &err) < 0 && err.code == ERR_OK)
+	if (users_lookup(&files, who, groups, groups[0][0] ? 1 : 0, user, &err) < 0 &&
+	    err.code == ERR_OK)
 		abort();
 	return 0;
 }

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void build(const pb_task *task)
 {
-	static char *entrypoint[] = {"/entry", NULL}, *env[] = {"A=b", NULL}, *volumes[] = {"/v", NULL};
+	static char *entrypoint[] = {"/entry", NULL}, *env[] = {"A=b", NULL},
+		    *volumes[] = {"/v", NULL};
 	const struct image image = {.entrypoint = entrypoint, .env = env, .volumes = volumes};
 	const struct template_values values = {task, "node", "host", "x86_64"};
 	_cleanup_(mount_plan_fini) struct mount_plan plan = {0};
@@ -22,15 +23,25 @@ static void build(const pb_task *task)
 	int signum;
 
 	bundle_stop_signal(task, &image, &signum, &err);
-	users_lookup(&(struct users_files){0}, bundle_user(task, &image), task->spec->container->groups,
-		     task->spec->container->n_groups, user, &err);
+	users_lookup(&(struct users_files){0}, bundle_user(task, &image),
+		     task->spec->container->groups, task->spec->container->n_groups, user, &err);
 	hostname = bundle_hostname(task, &values, "host", &err);
-	if (!hostname || mounts_plan(task->spec->container, volumes, &values, "/vol", "/anon", &plan, &err) < 0)
+	if (!hostname ||
+	    mounts_plan(task->spec->container, volumes, &values, "/vol", "/anon", &plan, &err) < 0)
 		return;
 
-	struct bundle_input in = {.task = task, .image = &image, .user = user, .mounts = &plan, .values = &values,
-				  .rootfs = "/r", .etc_dir = "/e", .hostname = hostname, .init_path = "/init",
-				  .cgroup_path = "/p/id", .caps_available = UINT64_MAX, .seccomp = true};
+	struct bundle_input in = {.task = task,
+				  .image = &image,
+				  .user = user,
+				  .mounts = &plan,
+				  .values = &values,
+				  .rootfs = "/r",
+				  .etc_dir = "/e",
+				  .hostname = hostname,
+				  .init_path = "/init",
+				  .cgroup_path = "/p/id",
+				  .caps_available = UINT64_MAX,
+				  .seccomp = true};
 
 	config = bundle_build(&in, &err);
 	if (!config && err.code == ERR_OK)

@@ -64,10 +64,9 @@ static inline void bed_on_watchdog(uv_timer_t *timer)
 		uv_timer_stop(&(bed)->watchdog);                                                   \
 	} while (0)
 
-/* Like bed_wait for a condition that no event announces (a file of another process): looks every 5 ms. */
-static inline void bed_on_tick(uv_timer_t *timer)
-{
-}
+/* Like bed_wait for a condition that no event announces (a file of another process): looks every 5
+ * ms. */
+static inline void bed_on_tick(uv_timer_t *timer) {}
 
 #define bed_poll(bed, condition)                                                                   \
 	do {                                                                                       \
@@ -106,17 +105,19 @@ static inline void bed_copy_program(const char *from, const char *to)
 	struct error err = ERROR_INIT;
 	size_t len;
 
-	if (file_read(from, 16 << 20, &data, &len, &err) < 0 || file_write(to, data, len, 0755, &err) < 0)
+	if (file_read(from, 16 << 20, &data, &len, &err) < 0 ||
+	    file_write(to, data, len, 0755, &err) < 0)
 		fail_msg("%s", err.msg);
 }
 
 /* Two layers: programs below; accounts, a volume's content and a link that leads out above. */
 static inline void bed_make_image(struct bed *b)
 {
-	static const char *const applets[] = {"sh", "cat", "sleep", "ls", "id", "env", "dd", "touch", "stat",
-					      "kill", "seq", "hostname", "ip", "mount", "true", "pwd",
-					      "readlink", "tail", "grep", "head", "test", "chroot", "echo",
-					      "tty", "mkdir", "wc", "yes", "ps", "tr"};
+	static const char *const applets[] = {
+		"sh",	    "cat",  "sleep", "ls",	 "id",	 "env",	   "dd",   "touch",
+		"stat",	    "kill", "seq",   "hostname", "ip",	 "mount",  "true", "pwd",
+		"readlink", "tail", "grep",  "head",	 "test", "chroot", "echo", "tty",
+		"mkdir",    "wc",   "yes",   "ps",	 "tr"};
 	_cleanup_free_ char *busybox = NULL;
 
 	b->layers[0] = xasprintf("%s/layers/base", b->dir);
@@ -188,7 +189,8 @@ static inline void bed_stop_engine(struct bed *b)
 static inline void bed_open(struct bed *b)
 {
 	/* SKEIN_TEST_RUNTIME: run all of it with a runtime other than the one that is found. */
-	*b = (struct bed){.runtime = b->runtime ? b->runtime : getenv("SKEIN_TEST_RUNTIME"), .log_max_bytes = b->log_max_bytes,
+	*b = (struct bed){.runtime = b->runtime ? b->runtime : getenv("SKEIN_TEST_RUNTIME"),
+			  .log_max_bytes = b->log_max_bytes,
 			  .log_max_files = b->log_max_files};
 	strcpy(b->dir, "/tmp/skein-exec-XXXXXX");
 	assert_non_null(mkdtemp(b->dir));
@@ -301,7 +303,8 @@ static inline void box_on_adopted(void *data, struct container *c, enum containe
 static inline void box_create(struct box *x)
 {
 	x->created = false;
-	x->c = container_create(x->bed->e, x->task, &x->bed->entry.image, box_on_exit, box_on_created, x);
+	x->c = container_create(x->bed->e, x->task, &x->bed->entry.image, box_on_exit,
+				box_on_created, x);
 	bed_wait(x->bed, x->created);
 }
 

@@ -81,7 +81,8 @@ static void ended_while_nobody_looked(void **state)
 	int64_t pid, stopped_at;
 	struct box x;
 
-	box_init(&x, &bed, "trap 'echo bye; exit 5' USR2; echo ready; while :; do sleep 0.05; done");
+	box_init(&x, &bed,
+		 "trap 'echo bye; exit 5' USR2; echo ready; while :; do sleep 0.05; done");
 	pb_set_str(&x.task->spec->container->stop_signal, "USR2");
 	box_up(&x);
 	pid = container_pid(x.c);
@@ -97,7 +98,8 @@ static void ended_while_nobody_looked(void **state)
 	box_adopt(&x);
 	assert_int_equal(x.found, CONTAINER_EXITED);
 	assert_int_equal(x.exit.exit_code, 5);
-	assert_true(x.exit.finished_at >= stopped_at - NS_PER_SEC && x.exit.finished_at <= clock_wall_ns());
+	assert_true(x.exit.finished_at >= stopped_at - NS_PER_SEC &&
+		    x.exit.finished_at <= clock_wall_ns());
 	box_logs(&x, &all, &r);
 	assert_non_null(strstr(r.text.p, "bye\n"));
 	strbuf_fini(&r.text);
@@ -131,7 +133,8 @@ static void unknown_is_gone(void **state)
 	box_fini(&x);
 }
 
-/* The agent dies at any point of a start: whatever the next one finds, it can be removed or runs. */
+/* The agent dies at any point of a start: whatever the next one finds, it can be removed or runs.
+ */
 static void agent_dies_during_start(void **state)
 {
 	for (int turns = 0; turns < 24; turns++) {

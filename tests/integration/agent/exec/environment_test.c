@@ -62,7 +62,8 @@ static void env_and_templates(void **state)
 
 	bed.entry.image.env = image_env;
 	box_init(&x, &bed,
-		 "echo $FROM $BOTH [$GONE] $WHO $HOSTNAME; hostname; cat /etc/hostname; echo $PATH; echo [$TERM]");
+		 "echo $FROM $BOTH [$GONE] $WHO $HOSTNAME; hostname; cat /etc/hostname; echo "
+		 "$PATH; echo [$TERM]");
 	add_env(&x, "BOTH=spec");
 	add_env(&x, "GONE");
 	add_env(&x, "WHO={{.Service.Name}}.{{.Task.Slot}}@{{.Node.Hostname}}");
@@ -132,7 +133,8 @@ static void named_volume_is_filled_and_kept(void **state)
 {
 	struct box x;
 
-	/* The first gets the image's content with its mode, the second finds what the first wrote. */
+	/* The first gets the image's content with its mode, the second finds what the first wrote.
+	 */
 	box_init(&x, &bed, "stat -c %a /data; cat /data/seed; echo more > /data/mine");
 	add_mount(&x, MOUNT_VOLUME, "vol-{{.Service.Name}}", "/data");
 	box_expect(&x, "750\nfrom the image\n");
@@ -169,7 +171,8 @@ static void bind_and_tmpfs(void **state)
 	bed_mkdir(bed.dir, "shared", 0755);
 	bed_write(source, "note", "bound\n");
 	box_init(&x, &bed,
-		 "cat /b/ro/note; touch /b/ro/x 2>/dev/null || echo read-only; touch /t/y && stat -c %a /t; "
+		 "cat /b/ro/note; touch /b/ro/x 2>/dev/null || echo read-only; touch /t/y && stat "
+		 "-c %a /t; "
 		 "grep ' /t ' /proc/self/mountinfo | grep -o size=[0-9]*k");
 	add_mount(&x, MOUNT_BIND, source, "/b/ro")->read_only = true;
 	add_mount(&x, MOUNT_TMPFS, "", "/t")->tmpfs_size_bytes = 1 << 20;
@@ -236,10 +239,12 @@ static void init_reaps(void **state)
 
 static void ulimits_and_sysctls(void **state)
 {
-	pb_ulimit *u = pb_new(&skein__ulimit__descriptor), *core = pb_new(&skein__ulimit__descriptor);
+	pb_ulimit *u = pb_new(&skein__ulimit__descriptor),
+		  *core = pb_new(&skein__ulimit__descriptor);
 	struct box x;
 
-	box_init(&x, &bed, "ulimit -n; ulimit -c; cat /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn");
+	box_init(&x, &bed,
+		 "ulimit -n; ulimit -c; cat /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn");
 	pb_set_str(&u->name, "nofile");
 	u->soft = 100;
 	u->hard = 200;

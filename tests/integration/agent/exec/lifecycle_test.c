@@ -57,7 +57,8 @@ static unsigned count_cgroups(void)
 	unsigned n = 0;
 
 	while (root && (entry = readdir(root))) {
-		_cleanup_free_ char *path = xasprintf("/sys/fs/cgroup/%s/%s", entry->d_name, bed.parent);
+		_cleanup_free_ char *path =
+			xasprintf("/sys/fs/cgroup/%s/%s", entry->d_name, bed.parent);
 		DIR *dir = entry->d_name[0] == '.' ? NULL : opendir(path);
 		struct dirent *child;
 
@@ -79,7 +80,8 @@ static unsigned count_processes(void)
 	unsigned n = 0;
 
 	while (proc && (entry = readdir(proc))) {
-		_cleanup_free_ char *path = xasprintf("/proc/%s/cmdline", entry->d_name), *text = NULL;
+		_cleanup_free_ char *path = xasprintf("/proc/%s/cmdline", entry->d_name),
+				    *text = NULL;
 		size_t len;
 
 		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9' &&
@@ -158,7 +160,8 @@ static void killed_from_outside(void **state)
 
 static bool log_has(struct box *x, const char *needle)
 {
-	_cleanup_free_ char *path = xasprintf("%s/tasks/%s/logs/log", bed.state, x->task->id), *text = NULL;
+	_cleanup_free_ char *path = xasprintf("%s/tasks/%s/logs/log", bed.state, x->task->id),
+			    *text = NULL;
 
 	return file_read(path, 16 << 20, &text, NULL, NULL) == 0 && strstr(text, needle);
 }
@@ -229,7 +232,8 @@ static void pids_and_cpu_limits_are_set(void **state)
 
 	box_init(&x, &bed,
 		 "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null;"
-		 "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || head -n1 /sys/fs/cgroup/cpu.max;"
+		 "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || head -n1 "
+		 "/sys/fs/cgroup/cpu.max;"
 		 "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done 2>/dev/null; echo survived");
 	limit(&x, 500000000, 0, 5);
 	box_up(&x);
@@ -265,7 +269,8 @@ static pb_mount *add_mount(struct box *x, int type, const char *source, const ch
 
 static void add_sysctl(struct box *x, const char *key, const char *value)
 {
-	pb_kv_set(&x->task->spec->container->n_sysctls, &x->task->spec->container->sysctls, key, value);
+	pb_kv_set(&x->task->spec->container->n_sysctls, &x->task->spec->container->sysctls, key,
+		  value);
 }
 
 static void bad_specs_are_refused(void **state)
@@ -378,11 +383,13 @@ static void secrets_are_not_shown(void **state)
 	_cleanup_free_ char *config = NULL;
 
 	box_init(&x, &bed, "exec sleep 1000");
-	pb_strs_add(&x.task->spec->container->n_env, &x.task->spec->container->env, "TOKEN=very-secret-value");
+	pb_strs_add(&x.task->spec->container->n_env, &x.task->spec->container->env,
+		    "TOKEN=very-secret-value");
 	box_up(&x);
 	proc = opendir("/proc");
 	while ((entry = readdir(proc))) {
-		_cleanup_free_ char *path = xasprintf("/proc/%s/cmdline", entry->d_name), *text = NULL;
+		_cleanup_free_ char *path = xasprintf("/proc/%s/cmdline", entry->d_name),
+				    *text = NULL;
 		size_t len;
 
 		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
@@ -433,7 +440,8 @@ static void thirty_at_once(void **state)
 
 	for (int i = 0; i < MANY; i++) {
 		box_init(&x[i], &bed, "exec sleep 1000");
-		x[i].c = container_create(bed.e, x[i].task, &bed.entry.image, box_on_exit, box_on_created, &x[i]);
+		x[i].c = container_create(bed.e, x[i].task, &bed.entry.image, box_on_exit,
+					  box_on_created, &x[i]);
 	}
 	for (int i = 0; i < MANY; i++) {
 		bed_wait(&bed, x[i].created);

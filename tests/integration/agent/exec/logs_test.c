@@ -29,7 +29,8 @@ static int teardown(void **state)
 
 static void tail_and_all(void **state)
 {
-	struct log_query all = {.tail = -1}, three = {.tail = 3}, none = {.tail = 0}, many = {.tail = 5000};
+	struct log_query all = {.tail = -1}, three = {.tail = 3}, none = {.tail = 0},
+			 many = {.tail = 5000};
 	struct reading r;
 	struct box x;
 
@@ -105,19 +106,22 @@ static void follow_until_the_end(void **state)
 	box_init(&x, &bed, "echo one; read line < /ctl/fifo; echo two $line; exit 0");
 	{
 		pb_mount *m = pb_new(&skein__mount__descriptor);
-		_cleanup_free_ char *dir = xasprintf("%s/ctl", bed.dir), *fifo = xasprintf("%s/fifo", dir);
+		_cleanup_free_ char *dir = xasprintf("%s/ctl", bed.dir),
+				    *fifo = xasprintf("%s/fifo", dir);
 		int fd;
 
 		bed_mkdir(bed.dir, "ctl", 0755);
 		assert_int_equal(mkfifo(fifo, 0666), 0);
 		pb_set_str(&m->source, dir);
 		pb_set_str(&m->target, "/ctl");
-		pb_msgs_add(&x.task->spec->container->n_mounts, &x.task->spec->container->mounts, m);
+		pb_msgs_add(&x.task->spec->container->n_mounts, &x.task->spec->container->mounts,
+			    m);
 
 		/* Before there is anything: the reader waits for the container. */
 		box_create(&x);
 		assert_string_equal(x.err.msg, "");
-		reader = log_reader_open(bed.e, x.task->id, &follow, reading_on_lines, reading_on_done, &r);
+		reader = log_reader_open(bed.e, x.task->id, &follow, reading_on_lines,
+					 reading_on_done, &r);
 		box_start(&x);
 		bed_wait(&bed, r.lines == 1);
 		assert_string_equal(r.text.p, "one\n");
@@ -226,7 +230,9 @@ static void rotation_keeps_order_and_bounds(void **state)
 	struct box x;
 
 	/* About 45 bytes of head and a number per line: 20000 lines are 1 MiB, so four files. */
-	box_init(&x, &bed, "for i in 0 1 2 3 4 5 6 7 8 9; do seq $((i*2000+1)) $((i*2000+2000)); sleep 0.15; done");
+	box_init(&x, &bed,
+		 "for i in 0 1 2 3 4 5 6 7 8 9; do seq $((i*2000+1)) $((i*2000+2000)); sleep 0.15; "
+		 "done");
 	box_create(&x);
 	reader = log_reader_open(bed.e, x.task->id, &follow, count_lines, count_done, &c);
 	box_start(&x);

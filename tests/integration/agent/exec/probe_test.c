@@ -93,7 +93,9 @@ static void closed_while_probing(void **state)
 	if (bed.e)
 		bed_stop_engine(&bed);
 	for (int turns = 0; turns < 12; turns++) {
-		const struct exec_options options = {.loop = &bed.loop, .state_dir = bed.state, .run_dir = bed.run,
+		const struct exec_options options = {.loop = &bed.loop,
+						     .state_dir = bed.state,
+						     .run_dir = bed.run,
 						     .cgroup_parent = bed.parent};
 		bool closing = false;
 

@@ -31,13 +31,22 @@ static void fixture_init(struct fixture *f)
 	f->task->spec = pb_new(&skein__task_spec__descriptor);
 	f->task->spec->container = f->spec = pb_new(&skein__container_spec__descriptor);
 	pb_set_str(&f->task->spec->network, "none");
-	f->image = (struct image){.entrypoint = fixture_entrypoint, .cmd = fixture_cmd, .env = fixture_env};
+	f->image = (struct image){
+		.entrypoint = fixture_entrypoint, .cmd = fixture_cmd, .env = fixture_env};
 	strcpy(f->user.home, "/root");
 	f->values = (struct template_values){f->task, "n1", "host-a", "x86_64"};
-	f->in = (struct bundle_input){.task = f->task, .image = &f->image, .user = &f->user, .mounts = &f->plan,
-				      .values = &f->values, .rootfs = "/run/rootfs", .etc_dir = "/state/etc",
-				      .hostname = "h", .init_path = "/usr/bin/tini-static",
-				      .cgroup_path = "/skein/abc", .caps_available = UINT64_MAX, .seccomp = true};
+	f->in = (struct bundle_input){.task = f->task,
+				      .image = &f->image,
+				      .user = &f->user,
+				      .mounts = &f->plan,
+				      .values = &f->values,
+				      .rootfs = "/run/rootfs",
+				      .etc_dir = "/state/etc",
+				      .hostname = "h",
+				      .init_path = "/usr/bin/tini-static",
+				      .cgroup_path = "/skein/abc",
+				      .caps_available = UINT64_MAX,
+				      .seccomp = true};
 }
 
 static json_t *fixture_build(struct fixture *f)
@@ -62,7 +71,8 @@ static json_t *at(json_t *value, const char *path)
 	char *save = NULL;
 
 	for (char *w = strtok_r(copy, ".", &save); w && value; w = strtok_r(NULL, ".", &save))
-		value = json_is_array(value) ? json_array_get(value, strtoul(w, NULL, 10)) : json_object_get(value, w);
+		value = json_is_array(value) ? json_array_get(value, strtoul(w, NULL, 10))
+					     : json_object_get(value, w);
 	return value;
 }
 
@@ -71,9 +81,7 @@ static bool list_has(json_t *list, const char *text)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(list, i, v)
-		if (str_eq(json_string_value(v), text))
-			return true;
+	json_array_foreach(list, i, v) if (str_eq(json_string_value(v), text)) return true;
 	return false;
 }
 
@@ -82,8 +90,8 @@ static json_t *mount_at(json_t *config, const char *target)
 	size_t i;
 	json_t *m;
 
-	json_array_foreach(at(config, "mounts"), i, m)
-		if (str_eq(json_string_value(json_object_get(m, "destination")), target))
-			return m;
+	json_array_foreach(at(config, "mounts"), i,
+			   m) if (str_eq(json_string_value(json_object_get(m, "destination")),
+					 target)) return m;
 	return NULL;
 }

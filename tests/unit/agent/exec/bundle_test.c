@@ -24,13 +24,17 @@ static void defaults(void **state)
 	assert_string_equal(json_string_value(at(f.config, "linux.cgroupsPath")), "/skein/abc");
 	assert_true(list_has(at(f.config, "linux.maskedPaths"), "/proc/kcore"));
 	assert_true(list_has(at(f.config, "linux.readonlyPaths"), "/proc/sys"));
-	assert_int_equal(json_array_size(at(f.config, "linux.namespaces")), 5); /* v1: no cgroup namespace */
-	assert_string_equal(json_string_value(at(f.config, "linux.seccomp.defaultAction")), "SCMP_ACT_ERRNO");
+	assert_int_equal(json_array_size(at(f.config, "linux.namespaces")),
+			 5); /* v1: no cgroup namespace */
+	assert_string_equal(json_string_value(at(f.config, "linux.seccomp.defaultAction")),
+			    "SCMP_ACT_ERRNO");
 	assert_null(at(f.config, "linux.resources.memory"));
-	assert_true(list_has(json_object_get(mount_at(f.config, "/dev/shm"), "options"), "size=67108864"));
+	assert_true(list_has(json_object_get(mount_at(f.config, "/dev/shm"), "options"),
+			     "size=67108864"));
 	assert_true(list_has(json_object_get(mount_at(f.config, "/sys"), "options"), "ro"));
-	assert_string_equal(json_string_value(json_object_get(mount_at(f.config, "/etc/hosts"), "source")),
-			    "/state/etc/hosts");
+	assert_string_equal(
+		json_string_value(json_object_get(mount_at(f.config, "/etc/hosts"), "source")),
+		"/state/etc/hosts");
 	fixture_fini(&f);
 }
 
@@ -46,7 +50,8 @@ static void environment(void **state)
 	f.spec->tty = true;
 	env = at(fixture_build(&f), "process.env");
 	assert_int_equal(json_array_size(env), 5);
-	assert_true(list_has(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+	assert_true(
+		list_has(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
 	assert_true(list_has(env, "HOSTNAME=h"));
 	assert_true(list_has(env, "TERM=xterm"));
 	assert_true(list_has(env, "HOME=/root"));
@@ -65,7 +70,8 @@ static void command_replaces_entrypoint_and_cmd(void **state)
 	pb_strs_add(&f.spec->n_command, &f.spec->command, "/mine");
 	assert_int_equal(json_array_size(at(fixture_build(&f), "process.args")), 1);
 	f.spec->init = true;
-	assert_string_equal(json_string_value(at(fixture_build(&f), "process.args.0")), "/sbin/docker-init");
+	assert_string_equal(json_string_value(at(fixture_build(&f), "process.args.0")),
+			    "/sbin/docker-init");
 	assert_string_equal(json_string_value(at(f.config, "process.args.2")), "/mine");
 	assert_non_null(mount_at(f.config, "/sbin/docker-init"));
 	f.in.init_path = NULL;
@@ -93,8 +99,10 @@ static void limits(void **state)
 	fixture_build(&f);
 	assert_int_equal(json_integer_value(at(f.config, "linux.resources.cpu.quota")), 150000);
 	assert_int_equal(json_integer_value(at(f.config, "linux.resources.cpu.period")), 100000);
-	assert_int_equal(json_integer_value(at(f.config, "linux.resources.memory.limit")), 64 << 20);
-	assert_int_equal(json_integer_value(at(f.config, "linux.resources.memory.swap")), 128 << 20);
+	assert_int_equal(json_integer_value(at(f.config, "linux.resources.memory.limit")),
+			 64 << 20);
+	assert_int_equal(json_integer_value(at(f.config, "linux.resources.memory.swap")),
+			 128 << 20);
 	assert_int_equal(json_integer_value(at(f.config, "linux.resources.pids.limit")), 33);
 	req->limits->mem_bytes = 100;
 	assert_null(fixture_build(&f));
@@ -108,9 +116,9 @@ static void network_and_sysctls(void **state)
 		const char *network, *key;
 		bool ok;
 	} rows[] = {{"none", "net.ipv4.ip_forward", true}, {"host", "net.ipv4.ip_forward", false},
-		    {"host", "kernel.shmmax", true}, {"none", "fs.mqueue.msg_max", true},
-		    {"none", "vm.swappiness", false}, {"none", "kernel.hostname", false},
-		    {"bridge", "kernel.sem", false}, {"", "kernel.sem", true}};
+		    {"host", "kernel.shmmax", true},	   {"none", "fs.mqueue.msg_max", true},
+		    {"none", "vm.swappiness", false},	   {"none", "kernel.hostname", false},
+		    {"bridge", "kernel.sem", false},	   {"", "kernel.sem", true}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct fixture f;
@@ -120,7 +128,9 @@ static void network_and_sysctls(void **state)
 		pb_kv_set(&f.spec->n_sysctls, &f.spec->sysctls, rows[i].key, "1");
 		assert_int_equal(fixture_build(&f) != NULL, rows[i].ok);
 		if (!rows[i].ok)
-			assert_non_null(strstr(f.err.msg, str_eq(rows[i].network, "bridge") ? "bridge" : rows[i].key));
+			assert_non_null(strstr(f.err.msg, str_eq(rows[i].network, "bridge")
+								  ? "bridge"
+								  : rows[i].key));
 		fixture_fini(&f);
 	}
 }
@@ -172,7 +182,8 @@ static void ulimits(void **state)
 	u->hard = -1;
 	pb_msgs_add(&f.spec->n_ulimits, &f.spec->ulimits, u);
 	pb_strs_add(&f.spec->n_env, &f.spec->env, "TEXT=\"hard\":-1");
-	assert_string_equal(json_string_value(at(fixture_build(&f), "process.rlimits.0.type")), "RLIMIT_NOFILE");
+	assert_string_equal(json_string_value(at(fixture_build(&f), "process.rlimits.0.type")),
+			    "RLIMIT_NOFILE");
 	text = bundle_text(f.config);
 	assert_non_null(strstr(text, "\"hard\":18446744073709551615"));
 	assert_non_null(strstr(text, "TEXT=\\\"hard\\\":-1"));
@@ -216,7 +227,8 @@ static void user_mount_replaces_a_default(void **state)
 	assert_int_equal(mounts_plan(f.spec, NULL, &f.values, "/v", "/a", &f.plan, NULL), 0);
 	fixture_build(&f);
 	assert_true(list_has(json_object_get(mount_at(f.config, "/dev/shm"), "options"), "size=5"));
-	assert_false(list_has(json_object_get(mount_at(f.config, "/dev/shm"), "options"), "size=67108864"));
+	assert_false(list_has(json_object_get(mount_at(f.config, "/dev/shm"), "options"),
+			      "size=67108864"));
 	fixture_fini(&f);
 }
 

@@ -22,13 +22,17 @@ static void table(void **state)
 	} rows[] = {
 		{{NULL}, {NULL}, 0xa80425fb}, /* Docker's default, as its containers show it */
 		{{"CAP_NET_ADMIN"}, {NULL}, 0xa80425fb | BIT(CAP_NET_ADMIN)},
-		{{"net_admin", "Cap_Sys_Time"}, {NULL}, 0xa80425fb | BIT(CAP_NET_ADMIN) | BIT(CAP_SYS_TIME)},
+		{{"net_admin", "Cap_Sys_Time"},
+		 {NULL},
+		 0xa80425fb | BIT(CAP_NET_ADMIN) | BIT(CAP_SYS_TIME)},
 		{{NULL}, {"CHOWN"}, 0xa80425fb & ~BIT(CAP_CHOWN)},
 		{{"CHOWN"}, {"CHOWN"}, 0xa80425fb},
 		{{NULL}, {"ALL"}, 0},
 		{{"KILL"}, {"all"}, BIT(CAP_KILL)},
 		{{"ALL"}, {NULL}, ALL_CAPS},
-		{{"CAP_ALL"}, {"SYS_ADMIN", "MKNOD"}, ALL_CAPS & ~BIT(CAP_SYS_ADMIN) & ~BIT(CAP_MKNOD)},
+		{{"CAP_ALL"},
+		 {"SYS_ADMIN", "MKNOD"},
+		 ALL_CAPS & ~BIT(CAP_SYS_ADMIN) & ~BIT(CAP_MKNOD)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -39,7 +43,9 @@ static void table(void **state)
 			n_add++;
 		while (n_drop < 3 && rows[i].drop[n_drop])
 			n_drop++;
-		assert_int_equal(caps_build(rows[i].add, n_add, rows[i].drop, n_drop, ALL_CAPS, &got, NULL), 0);
+		assert_int_equal(
+			caps_build(rows[i].add, n_add, rows[i].drop, n_drop, ALL_CAPS, &got, NULL),
+			0);
 		assert_int_equal(got, rows[i].want);
 	}
 }

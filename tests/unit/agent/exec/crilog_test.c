@@ -20,11 +20,14 @@ static void table(void **state)
 		bool is_stderr, partial;
 		const char *data;
 	} rows[] = {
-		{"1970-01-01T00:00:01.000000002+00:00 stdout F a b", 1000000002, false, false, "a b"},
+		{"1970-01-01T00:00:01.000000002+00:00 stdout F a b", 1000000002, false, false,
+		 "a b"},
 		{"1970-01-01T00:00:00Z stderr P x", 0, true, true, "x"},
 		{"2016-10-06T00:17:09.669794202Z stdout F ", 1475713029669794202, false, false, ""},
-		{"2026-11-23T18:29:42.097320825+02:00 stdout F hi", 1795451382097320825, false, false, "hi"},
-		{"2024-02-29T23:59:59.5-00:30 stderr F leap", 1709252999500000000, true, false, "leap"},
+		{"2026-11-23T18:29:42.097320825+02:00 stdout F hi", 1795451382097320825, false,
+		 false, "hi"},
+		{"2024-02-29T23:59:59.5-00:30 stderr F leap", 1709252999500000000, true, false,
+		 "leap"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -42,10 +45,18 @@ static void table(void **state)
 static void not_a_record(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", "hello", "2016-10-06T00:17:09.6697Z", "2016-10-06T00:17:09Z stdout",
-		"2016-10-06T00:17:09Z stdout F", "2016-10-06T00:17:09Z stdin F x", "2016-10-06T00:17:09Z stdout X x",
-		"2016-13-06T00:17:09Z stdout F x", "2016-10-06T00:17:09.Z stdout F x",
-		"2016-10-06T00:17:09.1234567890Z stdout F x", "2016-10-06T00:17:09+1 stdout F x",
+		"",
+		" ",
+		"hello",
+		"2016-10-06T00:17:09.6697Z",
+		"2016-10-06T00:17:09Z stdout",
+		"2016-10-06T00:17:09Z stdout F",
+		"2016-10-06T00:17:09Z stdin F x",
+		"2016-10-06T00:17:09Z stdout X x",
+		"2016-13-06T00:17:09Z stdout F x",
+		"2016-10-06T00:17:09.Z stdout F x",
+		"2016-10-06T00:17:09.1234567890Z stdout F x",
+		"2016-10-06T00:17:09+1 stdout F x",
 		"2016-10-06 00:17:09Z stdout F x",
 	};
 
@@ -69,8 +80,9 @@ static int file_of(const char *text)
 static void tail_counts_full_lines(void **state)
 {
 	/* Three lines, the second in three records; then one that is not complete. */
-	static const char text[] = HEAD_TEXT "F one\n" HEAD_TEXT "P two\n" HEAD_TEXT "P more\n" HEAD_TEXT
-				   "F end\n" HEAD_TEXT "F three\n" HEAD_TEXT "F unfin";
+	static const char text[] =
+		HEAD_TEXT "F one\n" HEAD_TEXT "P two\n" HEAD_TEXT "P more\n" HEAD_TEXT
+			  "F end\n" HEAD_TEXT "F three\n" HEAD_TEXT "F unfin";
 	const size_t record = strlen(HEAD_TEXT "F one\n");
 	static const struct {
 		uint64_t lines, found;
@@ -81,10 +93,10 @@ static void tail_counts_full_lines(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		off_t at = crilog_tail(fd, sizeof(text) - 1, rows[i].lines, &found);
-		off_t want = rows[i].back == 0 ? 0
-			     : rows[i].back == 1
-				     ? (off_t)record
-				     : (off_t)(strstr(text, "F three") - text) - (off_t)strlen(HEAD_TEXT);
+		off_t want = rows[i].back == 0	 ? 0
+			     : rows[i].back == 1 ? (off_t)record
+						 : (off_t)(strstr(text, "F three") - text) -
+							   (off_t)strlen(HEAD_TEXT);
 
 		assert_int_equal(found, rows[i].found);
 		assert_int_equal(at, want);
@@ -110,7 +122,8 @@ static void tail_over_many_blocks(void **state)
 		starts[i + 1] = starts[i] + n;
 	}
 	for (int lines = 1; lines <= N; lines += 97) {
-		assert_int_equal(crilog_tail(fd, starts[N], (uint64_t)lines, &found), starts[N - lines]);
+		assert_int_equal(crilog_tail(fd, starts[N], (uint64_t)lines, &found),
+				 starts[N - lines]);
 		assert_int_equal(found, lines);
 	}
 	close(fd);

@@ -21,7 +21,8 @@ static pb_mount *add(pb_container_spec *spec, int type, const char *source, cons
 	return m;
 }
 
-static int plan(const pb_container_spec *spec, char *const *volumes, struct mount_plan *ret, struct error *err)
+static int plan(const pb_container_spec *spec, char *const *volumes, struct mount_plan *ret,
+		struct error *err)
 {
 	_cleanup_pb_ pb_task *task = pb_new(&skein__task__descriptor);
 	const struct template_values values = {task, "n", "h", "x"};
@@ -32,8 +33,10 @@ static int plan(const pb_container_spec *spec, char *const *volumes, struct moun
 
 static void clean_paths(void **state)
 {
-	static const char *const rows[][2] = {{"/", "/"}, {"/a//b/./c/", "/a/b/c"}, {"/a/../../b", "/b"},
-					      {"/..", "/"}, {"/a/b/..", "/a"}, {"//", "/"}, {"/...", "/..."}};
+	static const char *const rows[][2] = {{"/", "/"},	    {"/a//b/./c/", "/a/b/c"},
+					      {"/a/../../b", "/b"}, {"/..", "/"},
+					      {"/a/b/..", "/a"},    {"//", "/"},
+					      {"/...", "/..."}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *got = mounts_clean_path(rows[i][0]);

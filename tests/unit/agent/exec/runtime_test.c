@@ -12,10 +12,13 @@
 static void messages(void **state)
 {
 	static const char *const rows[][2] = {
-		{"{\"level\":\"error\",\"msg\":\"exec: \\\"x\\\": not found\",\"time\":\"t\"}\n", "exec: \"x\": not found"},
-		{"{\"level\":\"warning\",\"msg\":\"a\"}\n{\"level\":\"error\",\"msg\":\"b\"}\n\n", "b"},
+		{"{\"level\":\"error\",\"msg\":\"exec: \\\"x\\\": not found\",\"time\":\"t\"}\n",
+		 "exec: \"x\": not found"},
+		{"{\"level\":\"warning\",\"msg\":\"a\"}\n{\"level\":\"error\",\"msg\":\"b\"}\n\n",
+		 "b"},
 		{"time=\"2026\" level=error msg=\"no \\\"file\\\"\"\n", "no \"file\""},
-		{"crun: cgroups in hybrid mode not supported\n", "crun: cgroups in hybrid mode not supported"},
+		{"crun: cgroups in hybrid mode not supported\n",
+		 "crun: cgroups in hybrid mode not supported"},
 		{"", ""},
 		{"\n\n", ""},
 		{"{\"msg\":17}", "{\"msg\":17}"},
@@ -34,14 +37,19 @@ static void sync_pipe(void **state)
 		const char *line;
 		int64_t pid;
 		const char *message;
-	} rows[] = {{"{\"pid\": 17}\n", 17, NULL}, {"{\"pid\": -1, \"message\": \"no\"}\n", -1, "no"},
-		    {"{\"pid\": 0}", -1, NULL}, {"{\"pid\": \"5\"}", -1, NULL}, {"", -1, NULL},
-		    {"{\"pid\"", -1, NULL}, {"[1]", -1, NULL}};
+	} rows[] = {{"{\"pid\": 17}\n", 17, NULL},
+		    {"{\"pid\": -1, \"message\": \"no\"}\n", -1, "no"},
+		    {"{\"pid\": 0}", -1, NULL},
+		    {"{\"pid\": \"5\"}", -1, NULL},
+		    {"", -1, NULL},
+		    {"{\"pid\"", -1, NULL},
+		    {"[1]", -1, NULL}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *message = NULL;
 
-		assert_int_equal(runtime_parse_sync(rows[i].line, strlen(rows[i].line), &message), rows[i].pid);
+		assert_int_equal(runtime_parse_sync(rows[i].line, strlen(rows[i].line), &message),
+				 rows[i].pid);
 		if (rows[i].message)
 			assert_string_equal(message, rows[i].message);
 		else
@@ -66,8 +74,8 @@ static void versions_and_states(void **state)
 
 static void conmon_line(void **state)
 {
-	const struct conmon_args args = {"/usr/bin/conmon", "/usr/sbin/runc", "/r", "id1", "/s/tasks/id1", "/run/id1",
-					 true};
+	const struct conmon_args args = {"/usr/bin/conmon", "/usr/sbin/runc", "/r", "id1",
+					 "/s/tasks/id1",    "/run/id1",	      true};
 	_cleanup_strv_ struct strv argv = {0};
 
 	runtime_conmon_args(&argv, &args);

@@ -16,8 +16,9 @@ static void table(void **state)
 	static const struct {
 		const char *text;
 		int want;
-	} rows[] = {{"SIGTERM", 15}, {"TERM", 15}, {"sigint", 2}, {"9", 9}, {"64", 64}, {"SIGUSR2", 12},
-		    {"SIGRTMIN", 34}, {"RTMIN+3", 37}, {"SIGRTMAX-1", 63}, {"SIGRTMAX", 64}};
+	} rows[] = {{"SIGTERM", 15},	{"TERM", 15},	 {"sigint", 2},	   {"9", 9},
+		    {"64", 64},		{"SIGUSR2", 12}, {"SIGRTMIN", 34}, {"RTMIN+3", 37},
+		    {"SIGRTMAX-1", 63}, {"SIGRTMAX", 64}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int got = 0;
@@ -29,7 +30,8 @@ static void table(void **state)
 
 static void refused(void **state)
 {
-	static const char *const bad[] = {"", "0", "65", "-9", "SIG", "SIGNOTHING", "RTMIN+99", "RTMAX-31", "15x"};
+	static const char *const bad[] = {"",		"0",	    "65",	"-9", "SIG",
+					  "SIGNOTHING", "RTMIN+99", "RTMAX-31", "15x"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct error err = ERROR_INIT;

@@ -15,8 +15,8 @@ static void exit_file(void **state)
 	static const struct {
 		const char *text;
 		int want; /* -1: not valid */
-	} rows[] = {{"0", 0}, {"7", 7}, {"137", 137}, {"255", 255}, {"3\n", 3}, {"", -1}, {"256", -1},
-		    {"-1", -1}, {"seven", -1}, {"1 2", -1}, {"0000001", -1}};
+	} rows[] = {{"0", 0},	 {"7", 7},   {"137", 137},  {"255", 255}, {"3\n", 3},	  {"", -1},
+		    {"256", -1}, {"-1", -1}, {"seven", -1}, {"1 2", -1},  {"0000001", -1}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int code = -1, r = exit_file_parse(rows[i].text, strlen(rows[i].text), &code);
@@ -26,8 +26,10 @@ static void exit_file(void **state)
 	}
 }
 
-#define GOOD "{\"boot_id\":\"b\",\"runtime\":\"/usr/sbin/runc\",\"stop_signal\":15,\"started\":true,\"pid\":5," \
-	     "\"pid_start\":6,\"conmon_pid\":7,\"conmon_start\":8}"
+#define GOOD                                                                                       \
+	"{\"boot_id\":\"b\",\"runtime\":\"/usr/sbin/"                                              \
+	"runc\",\"stop_signal\":15,\"started\":true,\"pid\":5,"                                    \
+	"\"pid_start\":6,\"conmon_pid\":7,\"conmon_start\":8}"
 
 static void container_json(void **state)
 {
@@ -50,14 +52,15 @@ static void container_json(void **state)
 static void damaged_container_json(void **state)
 {
 	static const char *const edits[][2] = {
-		{"\"pid\":5", "\"pid\":-5"}, {"\"pid\":5", "\"pid\":99999999999"}, {"\"pid\":5", "\"pid\":\"5\""},
-		{"\"stop_signal\":15", "\"stop_signal\":99"}, {"\"started\":true", "\"started\":1"}, {"}", ""},
+		{"\"pid\":5", "\"pid\":-5"},	       {"\"pid\":5", "\"pid\":99999999999"},
+		{"\"pid\":5", "\"pid\":\"5\""},	       {"\"stop_signal\":15", "\"stop_signal\":99"},
+		{"\"started\":true", "\"started\":1"}, {"}", ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(edits); i++) {
 		const char *at = strstr(GOOD, edits[i][0]);
-		_cleanup_free_ char *text = xasprintf("%.*s%s%s", (int)(at - GOOD), GOOD, edits[i][1],
-						      at + strlen(edits[i][0]));
+		_cleanup_free_ char *text = xasprintf("%.*s%s%s", (int)(at - GOOD), GOOD,
+						      edits[i][1], at + strlen(edits[i][0]));
 		struct error err = ERROR_INIT;
 		struct container_state s;
 

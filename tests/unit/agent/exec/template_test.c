@@ -32,7 +32,9 @@ static void table(void **state)
 		{"{{ .Node.ID }}@{{.Node.Hostname}}", "n1@host"},
 		{"{{.Node.Platform.OS}}-{{.Node.Platform.Architecture}}", "linux-x86_64"},
 		{"{{.Task.ID}} {{.Task.Name}} {{.Task.Slot}}", "t1 web.3.t1 3"},
-		{"{{.Service.Labels.tier}}{{index .Service.Labels \"tier\"}}{{.Service.Labels.none}}", "frontfront"},
+		{"{{.Service.Labels.tier}}{{index .Service.Labels "
+		 "\"tier\"}}{{.Service.Labels.none}}",
+		 "frontfront"},
 		{"a}}b{c", "a}}b{c"},
 	};
 	_cleanup_pb_ pb_task *task = task_of(3);
@@ -56,7 +58,11 @@ static void global_slot_is_the_node(void **state)
 
 static void refused(void **state)
 {
-	static const char *const bad[] = {"{{", "{{.Task.ID", "{{.Task.Secret}}", "{{}}", "{{index .Service.Labels \"x}}",
+	static const char *const bad[] = {"{{",
+					  "{{.Task.ID",
+					  "{{.Task.Secret}}",
+					  "{{}}",
+					  "{{index .Service.Labels \"x}}",
 					  "{{printf \"%s\"}}"};
 	_cleanup_pb_ pb_task *task = task_of(1);
 	const struct template_values values = {task, "n1", "host", "x86_64"};

@@ -24,7 +24,8 @@ static const char group[] = "root:x:0:\n"
 			    "more:x:51:webb,we,web\n"
 			    "disk:x:6:webber\n";
 
-static int look(const char *spec, char *const *groups, size_t n, struct user *ret, struct error *err)
+static int look(const char *spec, char *const *groups, size_t n, struct user *ret,
+		struct error *err)
 {
 	const struct users_files files = {passwd, group, sizeof(passwd) - 1, sizeof(group) - 1};
 
@@ -40,12 +41,17 @@ static void table(void **state)
 		size_t n_groups;
 		const char *home;
 	} rows[] = {
-		{"", 0, 0, 1, "/root"},           {"root", 0, 0, 1, "/root"},
-		{"web", 33, 34, 2, "/srv/web"},   {"33", 33, 34, 2, "/srv/web"},
-		{"1000", 7, 8, 0, "/seven"},      /* a name that looks like a number wins */
-		{"4242", 4242, 0, 0, "/"},        {"web:logs", 33, 50, 0, "/srv/web"},
-		{"web:1234", 33, 1234, 0, "/srv/web"}, {"5:6", 5, 6, 0, "/"},
-		{":www", 0, 34, 0, "/root"},      {"last", 99, 100, 0, "/last"},
+		{"", 0, 0, 1, "/root"},
+		{"root", 0, 0, 1, "/root"},
+		{"web", 33, 34, 2, "/srv/web"},
+		{"33", 33, 34, 2, "/srv/web"},
+		{"1000", 7, 8, 0, "/seven"}, /* a name that looks like a number wins */
+		{"4242", 4242, 0, 0, "/"},
+		{"web:logs", 33, 50, 0, "/srv/web"},
+		{"web:1234", 33, 1234, 0, "/srv/web"},
+		{"5:6", 5, 6, 0, "/"},
+		{":www", 0, 34, 0, "/root"},
+		{"last", 99, 100, 0, "/last"},
 		{"2147483647", 2147483647, 0, 0, "/"},
 	};
 
@@ -76,8 +82,9 @@ static void further_groups(void **state)
 
 static void refused(void **state)
 {
-	static const char *const specs[] = {"nobody", "web:nogroup", "-1", "2147483648", "99999999999999999999",
-					    "bad", "bro ken", "web:-5"};
+	static const char *const specs[] = {
+		"nobody", "web:nogroup", "-1",	  "2147483648", "99999999999999999999",
+		"bad",	  "bro ken",	 "web:-5"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		struct error err = ERROR_INIT;

@@ -62,8 +62,10 @@ static void assert_text(const char *name, const char *text)
 
 static void copy_keeps_what_it_finds(void **state)
 {
-	_cleanup_free_ char *data = path("vol/one/_data"), *link = path("root/d/link"), *file = path("root/d/sub/f");
-	_cleanup_free_ char *copy = path("vol/one/_data/sub/f"), *copied_link = path("vol/one/_data/link");
+	_cleanup_free_ char *data = path("vol/one/_data"), *link = path("root/d/link"),
+			    *file = path("root/d/sub/f");
+	_cleanup_free_ char *copy = path("vol/one/_data/sub/f"),
+			    *copied_link = path("vol/one/_data/link");
 	_cleanup_close_ int root = -1;
 	char target[32] = "";
 	struct stat a, b;
@@ -92,7 +94,8 @@ static void copy_keeps_what_it_finds(void **state)
 
 static void an_interrupted_copy_begins_anew(void **state)
 {
-	_cleanup_free_ char *data = path("vol/two/_data"), *mark = path("vol/two/copying"), *half = path("vol/two/_data/half");
+	_cleanup_free_ char *data = path("vol/two/_data"), *mark = path("vol/two/copying"),
+			    *half = path("vol/two/_data/half");
 	_cleanup_close_ int root = -1;
 
 	make("root/e", NULL, 0755);
@@ -109,7 +112,8 @@ static void an_interrupted_copy_begins_anew(void **state)
 
 static void links_do_not_lead_out(void **state)
 {
-	_cleanup_free_ char *out = path("root/out"), *up = path("root/up"), *text = NULL, *outside = path("made");
+	_cleanup_free_ char *out = path("root/out"), *up = path("root/up"), *text = NULL,
+			    *outside = path("made");
 	_cleanup_close_ int root = -1;
 	struct error err = ERROR_INIT;
 	size_t len;
