@@ -59,6 +59,8 @@ static void parse_small(const char *text, struct error *err)
 	_cleanup_strv_ struct strv words = {0}, fields = {0};
 	int64_t ns;
 
+	if (cap && !str_eq(cap, "ALL") && !str_starts(cap, "CAP_"))
+		abort();
 	value_placement_pref(text, err);
 	value_constraint(text, err);
 	value_words(text, &words, err);
@@ -70,7 +72,7 @@ static void parse_small(const char *text, struct error *err)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = size > 0 ? xstrndup((const char *)data + 1, size - 1) : xstrdup("");
-	_cleanup_free_ char *auth = NULL;
+	char *auth;
 	_cleanup_template_ struct template t = {0};
 	struct error err = ERROR_INIT;
 
@@ -95,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 'a':
 		auth = auth_select(text, "docker.io", &err);
+		free(auth);
 		break;
 	default:
 		parse_small(text, &err);
