@@ -1,4 +1,5 @@
 #include "etcd_child.h"
+#include "etcd_gate.h"
 
 #include "manager/store/etcd.h"
 
@@ -15,6 +16,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* etcd wants "host:port" behind unix://, so the file's name ends so, and is relative to its directory. */
 #define SOCKET_NAME "etcd.sock:1"
@@ -32,6 +34,7 @@ struct etcd_child {
 	char *endpoint;
 	struct closer closer;
 	struct proc *proc;
+	struct etcd_gate *gate;
 	struct etcd *client;          /* asks whether it is ready */
 	struct etcd_request *question;
 	bool ready, removed, restarting;
@@ -50,7 +53,7 @@ static void on_start_timer(uv_timer_t *timer);
 
 static void note_error(struct etcd_child *c, const char *text)
 {
-	snprintf(c->last_error, sizeof(c->last_error), "%s", text);
+	snprintf(c->last_error, sizeof(c->last_error), "%.*s", (int)sizeof(c->last_error) - 1, text);
 }
 
 /* etcd repeats itself: the same line again within some seconds says nothing new. */
@@ -76,10 +79,12 @@ static void take_entry(struct etcd_child *c, const char *level, const char *msg,
 		note_error(c, error ? error : msg);
 	if (is_repeated(c, msg))
 		return;
-	if (warn)
-		log_warn("etcd", kv_str("msg", msg), kv_str("error", error ? error : ""));
-	else
+	if (!warn)
 		log_error("etcd", kv_str("msg", msg), kv_str("error", error ? error : ""));
+	else if (error && *error)
+		log_warn("etcd", kv_str("msg", msg), kv_str("error", error));
+	else
+		log_info("etcd", kv_str("msg", msg)); /* "established connection" and the like */
 }
 
 /* A line of zap's JSON; anything else (usage, a panic) is passed on as it is. */
@@ -149,7 +154,7 @@ static void add_urls(const struct etcd_child *c, struct strv *argv)
 	_cleanup_free_ char *client = xasprintf("https://%s:%u", host, c->opt.client_port);
 	_cleanup_free_ char *peer = xasprintf("https://%s:%u", host, c->opt.peer_port);
 
-	strv_addf(argv, "--listen-client-urls=unix://%s,%s", SOCKET_NAME, client);
+	strv_add(argv, "--listen-client-urls=unix://" SOCKET_NAME);
 	strv_addf(argv, "--advertise-client-urls=%s", client);
 	strv_addf(argv, "--listen-peer-urls=%s", peer);
 	strv_addf(argv, "--initial-advertise-peer-urls=%s", peer);
@@ -159,19 +164,12 @@ static void add_urls(const struct etcd_child *c, struct strv *argv)
 		strv_addf(argv, "--initial-cluster=%s=%s", c->name, peer);
 }
 
-static void add_tls(const struct etcd_child *c, struct strv *argv)
+static void add_peer_tls(const struct etcd_child *c, struct strv *argv)
 {
-	static const char *const prefixes[] = {"", "peer-"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
-		const char *p = prefixes[i];
-
-		strv_addf(argv, "--%strusted-ca-file=%s", p, c->ca_file);
-		strv_addf(argv, "--%scert-file=%s", p, c->cert_file);
-		strv_addf(argv, "--%skey-file=%s", p, c->key_file);
-		strv_addf(argv, "--%sclient-cert-auth", p);
-	}
-	strv_addf(argv, "--client-cert-allowed-hostname=%s", PKI_MANAGER_NAME);
+	strv_addf(argv, "--peer-trusted-ca-file=%s", c->ca_file);
+	strv_addf(argv, "--peer-cert-file=%s", c->cert_file);
+	strv_addf(argv, "--peer-key-file=%s", c->key_file);
+	strv_add(argv, "--peer-client-cert-auth");
 	strv_addf(argv, "--peer-cert-allowed-hostname=%s", PKI_MANAGER_NAME);
 }
 
@@ -183,7 +181,7 @@ static void build_argv(const struct etcd_child *c, struct strv *argv)
 	add_urls(c, argv);
 	strv_addf(argv, "--initial-cluster-state=%s", c->opt.existing ? "existing" : "new");
 	strv_addf(argv, "--initial-cluster-token=%s", c->token);
-	add_tls(c, argv);
+	add_peer_tls(c, argv);
 	strv_addf(argv, "--heartbeat-interval=%u", c->quick ? 20 : 100);
 	strv_addf(argv, "--election-timeout=%u", c->quick ? 200 : 1000);
 	strv_add(argv, "--experimental-watch-progress-notify-interval=5s");
@@ -258,6 +256,8 @@ static int start(struct etcd_child *c, struct error *err)
 		.data = c,
 	};
 
+	/* etcd 3.4 does not take over the socket of one that was killed. */
+	unlink(c->endpoint + strlen("unix:"));
 	c->quick = c->opt.members <= 1;
 	build_argv(c, &argv);
 	options.argv = (const char *const *)argv.v;
@@ -355,6 +355,22 @@ static int prepare(struct etcd_child *c, struct error *err)
 	return 0;
 }
 
+static int open_gate(struct etcd_child *c, struct error *err)
+{
+	struct etcd_gate_options options = {
+		.loop = c->opt.loop,
+		.address = c->address,
+		.port = c->opt.client_port,
+		.socket = c->endpoint + strlen("unix:"),
+		.ca_file = c->ca_file,
+		.cert_file = c->cert_file,
+		.key_file = c->key_file,
+	};
+
+	c->gate = etcd_gate_open(&options, err);
+	return c->gate ? 0 : -1;
+}
+
 struct etcd_child *etcd_child_start(const struct etcd_child_options *options, struct error *err)
 {
 	struct etcd_child *c = child_new(options);
@@ -373,7 +389,7 @@ struct etcd_child *etcd_child_start(const struct etcd_child_options *options, st
 	uv_timer_init(options->loop, &c->start_timer);
 	uv_timer_init(options->loop, &c->ready_timer);
 	uv_timer_init(options->loop, &c->kill_timer);
-	if (start(c, err) < 0) {
+	if (open_gate(c, err) < 0 || start(c, err) < 0) {
 		etcd_child_close(c, NULL, NULL);
 		return NULL;
 	}
@@ -416,7 +432,7 @@ static void on_closed(void *data)
 		c.closed(c.data);
 }
 
-static void on_client_closed(void *data)
+static void on_part_closed(void *data)
 {
 	struct etcd_child *c = data;
 
@@ -435,7 +451,11 @@ void etcd_child_close(struct etcd_child *c, void (*closed)(void *data), void *da
 	c->ready = false;
 	stop_asking(c);
 	closer_hold(&c->closer);
-	etcd_close(c->client, on_client_closed, c);
+	etcd_close(c->client, on_part_closed, c);
+	if (c->gate) {
+		closer_hold(&c->closer);
+		etcd_gate_close(c->gate, on_part_closed, c);
+	}
 	closer_add(&c->closer, (uv_handle_t *)&c->start_timer);
 	closer_add(&c->closer, (uv_handle_t *)&c->ready_timer);
 	if (c->proc)

@@ -1,8 +1,8 @@
 /*
  * etcd_child - the embedded etcd: starts `etcd`, keeps it running, passes its complaints on.
  *
- * Locally it is reached by a unix socket in a directory of mode 0700; other managers reach it by https with
- * certificates of the cluster's CA that carry PKI_MANAGER_NAME (workers have the same CA, not that name).
+ * Locally it is reached by a unix socket in a directory of mode 0700; other managers reach it by https through
+ * etcd_gate, with certificates of the cluster's CA that carry PKI_MANAGER_NAME (workers have the same CA, not that name).
  * It never outlives this process. Loop thread; callbacks never run inside the functions here.
  */
 #pragma once
@@ -23,7 +23,8 @@ struct etcd_child_options {
 	const char *name;            /* node id */
 	const char *cluster_token;   /* cluster id: members of different clusters never talk */
 	const char *address;         /* literal IP address; in the certificate's SANs */
-	uint16_t client_port, peer_port;
+	uint16_t client_port;        /* of the gate */
+	uint16_t peer_port;          /* of etcd itself */
 	const char *ca_file, *cert_file, *key_file;
 	const char *initial_cluster; /* "name=https://10.0.0.1:2380,..." as member add says; NULL = this member alone */
 	bool existing;               /* it joins; else it bootstraps */

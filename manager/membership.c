@@ -208,7 +208,7 @@ static void on_promoted(void *data, const struct etcd_member *members, size_t n,
 		repeat_in(job, RETRY_MS, promote);
 		return;
 	}
-	if (err && err->code != ERR_CANCELLED)
+	if (err && err->code != ERR_CANCELLED && err->code != ERR_NOT_FOUND)
 		log_warn("member_not_promoted", kv_u64("member", job->member_id), kv_err(err));
 	else if (!err)
 		log_info("member_promoted", kv_u64("member", job->member_id));
