@@ -6,6 +6,8 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/hostport.h"
+#include "common/jointoken.h"
 #include "common/mem.h"
 #include "proto/pb.h"
 
@@ -13,6 +15,10 @@
 
 #define SETUP_TIMEOUT_MS 120000 /* a new etcd on a slow disk */
 #define TOKEN_MAX_BYTES 4096
+#define MANAGER_PORT 2377
+#define CERT_EXPIRY_MAX_NS (20 * 366 * 24 * 3600 * NS_PER_SEC)
+#define HEARTBEAT_MIN_NS (50 * NS_PER_MS)
+#define HEARTBEAT_MAX_NS (60 * NS_PER_SEC)
 
 struct setup_flags {
 	bool help, force, quiet, force_new_cluster;
@@ -38,10 +44,10 @@ static const struct option_def init_options[] = {
 	HELP_OPTION,
 	ADDRESS_OPTIONS,
 	{"cert-expiry", 0, S(DURATION, cert_expiry), .def = "2160h", .min = 3600000000000,
-	 .max = INT64_MAX, .help = "life of the nodes' certificates"},
+	 .max = CERT_EXPIRY_MAX_NS, .help = "life of the nodes' certificates"},
 	{"dispatcher-heartbeat", 0, S(DURATION, heartbeat),
 	 .help = "how often nodes report (0 = chosen by the number of nodes)"},
-	{"task-history-limit", 0, S(U64, history_limit), .def = "5", .max = 10000,
+	{"task-history-limit", 0, S(U64, history_limit), .def = "5", .max = 1000,
 	 .help = "tasks kept per slot, the running one included"},
 	{"force-new-cluster", 0, S(BOOL, force_new_cluster),
 	 .help = "make a cluster of one from this manager's state after the others were lost"},
@@ -84,6 +90,33 @@ static char *or_empty(char *s)
 	return s ?: (char *)"";
 }
 
+/* What init and join have in common. The agent checks the rest: only it knows the host. */
+static int check_addresses(const struct setup_flags *f, struct error *err)
+{
+	struct hostport hp;
+
+	if (hostport_parse(f->listen_addr, MANAGER_PORT, &hp, err) < 0)
+		return error_wrap(err, "--listen-addr");
+	if (f->advertise_addr && hostport_parse(f->advertise_addr, MANAGER_PORT, &hp, err) < 0)
+		return error_wrap(err, "--advertise-addr");
+	return 0;
+}
+
+static int check_init(const struct setup_flags *f, struct error *err)
+{
+	char value[STR_HUMAN_MAX];
+
+	if (f->etcd_endpoints.n == 0 && (f->etcd_ca || f->etcd_cert || f->etcd_key))
+		return error_set(err, ERR_INVALID,
+				 "--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
+	if (f->heartbeat && (f->heartbeat < HEARTBEAT_MIN_NS || f->heartbeat > HEARTBEAT_MAX_NS))
+		return error_set(err, ERR_INVALID,
+				 "--dispatcher-heartbeat: invalid value \"%s\": expected 0 or a duration "
+				 "from 50ms to 1m",
+				 str_duration(f->heartbeat, value));
+	return check_addresses(f, err);
+}
+
 static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *flags,
 			      const struct option_seen *seen, const struct strv *args,
 			      struct error *err)
@@ -92,9 +125,8 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *fl
 	Skein__InitRequest request = SKEIN__INIT_REQUEST__INIT;
 	_cleanup_pb_ Skein__InitResponse *reply = NULL;
 
-	if (f->etcd_endpoints.n == 0 && (f->etcd_ca || f->etcd_cert || f->etcd_key))
-		return ctl_usage(
-			err, "--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
+	if (check_init(f, err) < 0)
+		return CTL_USAGE;
 	request.listen_address = f->listen_addr;
 	request.advertise_address = or_empty(f->advertise_addr);
 	request.availability = availability_of(f->availability);
@@ -146,6 +178,21 @@ static char *get_token(const struct setup_flags *f, struct error *err)
 	return xstrndup(text, strcspn(text, " \t\r\n"));
 }
 
+static int check_join(const struct setup_flags *f, const char *token, const struct strv *managers,
+		      struct error *err)
+{
+	struct jointoken parsed;
+	struct hostport hp;
+
+	if (jointoken_parse(token, &parsed, err) < 0)
+		return error_wrap(err, f->token ? "--token" : "--token-file");
+	mem_wipe(&parsed, sizeof(parsed));
+	for (size_t i = 0; i < managers->n; i++)
+		if (hostport_parse(managers->v[i], MANAGER_PORT, &hp, err) < 0)
+			return -1;
+	return check_addresses(f, err);
+}
+
 static enum ctl_exit run_join(struct ctl *ctl, const struct verb *verb, void *flags,
 			      const struct option_seen *seen, const struct strv *args,
 			      struct error *err)
@@ -158,6 +205,10 @@ static enum ctl_exit run_join(struct ctl *ctl, const struct verb *verb, void *fl
 
 	if (!token)
 		return CTL_USAGE;
+	if (check_join(f, token, args, err) < 0) {
+		mem_wipe(token, strlen(token));
+		return CTL_USAGE;
+	}
 	request.token = token;
 	request.n_managers = args->n;
 	request.managers = args->v;
