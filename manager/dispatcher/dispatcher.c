@@ -16,7 +16,6 @@
 #define ORPHANS_PER_TXN 500
 #define STALL_NS (200 * NS_PER_MS)
 #define TICK_MAX_NS (1 * NS_PER_SEC)
-#define OUTAGE_NS (3 * NS_PER_SEC)
 
 int64_t dispatcher_period(struct dispatcher *d)
 {
@@ -24,14 +23,6 @@ int64_t dispatcher_period(struct dispatcher *d)
 	int64_t wanted = cluster && cluster->spec ? cluster->spec->heartbeat_period : 0;
 
 	return liveness_period(d->liveness, wanted);
-}
-
-bool dispatcher_cannot_write(struct dispatcher *d, int64_t for_ns)
-{
-	int64_t before = clock_mono_ns() - for_ns;
-
-	return (d->nodes.failing_since && d->nodes.failing_since <= before) ||
-	       (d->statuses.failing_since && d->statuses.failing_since <= before);
 }
 
 /* ---------------------------------------------------------------- judging */
@@ -171,28 +162,6 @@ static void end_late_registrations(struct dispatcher *d, int64_t now, int64_t *n
 	}
 }
 
-/*
- * A manager that cannot write is cut off from etcd's majority, or there is none. Agents may find
- * another one; and when writing works again, none may be called DOWN for what it could not say.
- */
-static void watch_outage(struct dispatcher *d, int64_t now)
-{
-	struct error err = ERROR_INIT;
-	struct session *s, *next;
-
-	if (dispatcher_cannot_write(d, OUTAGE_NS) && !d->outage) {
-		d->outage = true;
-		log_error("dispatcher_outage", kv_u64("sessions", HASH_COUNT(d->by_node)));
-		error_set(&err, ERR_UNAVAILABLE, "this manager cannot write to etcd");
-		HASH_ITER(hh, d->by_node, s, next)
-		session_end(s, &err);
-	} else if (d->outage && !dispatcher_cannot_write(d, 0)) {
-		d->outage = false;
-		log_info("dispatcher_outage_over");
-		liveness_restart(d->liveness, now);
-	}
-}
-
 static void on_tick(uv_timer_t *timer)
 {
 	struct dispatcher *d = timer->data;
@@ -205,7 +174,7 @@ static void on_tick(uv_timer_t *timer)
 		log_warn("dispatcher_stall", kv_i64("late_ms", (now - d->tick_due) / NS_PER_MS));
 		liveness_stalled(d->liveness, now);
 	}
-	watch_outage(d, now);
+	outage_watch(d, now);
 	n = d->outage ? 0
 		      : liveness_judge(d->liveness, store_view(d->store), now, &verdicts, &next);
 	for (size_t i = 0; i < n; i++)

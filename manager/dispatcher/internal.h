@@ -20,8 +20,9 @@ struct store_sub;
 struct strv;
 
 #define SESSION_REGISTER_TIMEOUT_NS INT64_C(4500000000) /* agents give up after 5 s */
-#define SESSION_UNKNOWN_NODE_NS INT64_C(3000000000) /* for our view to catch up with a fresh join  \
-						     */
+#define SESSION_UNKNOWN_NODE_NS                                                                    \
+	INT64_C(3000000000)	     /* for our view to catch up with a fresh join                 \
+				      */
 #define SESSION_QUEUED_REPORTS_MAX 4 /* messages waiting to be written, per session */
 
 /* One agent's stream. Lives until the call is over; only the newest of a node is in `by_node`. */
@@ -40,6 +41,8 @@ struct session {
 	bool blocked;		/* waits for on_drain */
 	bool paused;
 	bool probing;	  /* etcd is asked whether the node is really unknown */
+	int64_t begun;	  /* CLOCK_MONOTONIC */
+	unsigned quick;	  /* replacements in a row of sessions that had hardly begun */
 	int64_t deadline; /* of the registration, CLOCK_MONOTONIC */
 	Skein__Register *reg;
 	Skein__NodeUpdate *told;
@@ -76,7 +79,10 @@ struct dispatcher {
 	struct closer closer;
 	struct store_sub *sub;
 	struct liveness *liveness;
-	bool started, leader, outage;
+	bool started, leader;
+	bool outage;				  /* agents were sent away */
+	bool probing;				  /* of etcd's majority: on its way */
+	int64_t probe_begun, probe_failing_since; /* CLOCK_MONOTONIC */
 
 	struct session *by_node;
 	TAILQ_HEAD(, session) dirty;
@@ -135,5 +141,9 @@ void dispatcher_flush_soon(struct dispatcher *d);
 /* Judge soon: something happened that may need a timer. */
 void dispatcher_judge_soon(struct dispatcher *d);
 int64_t dispatcher_period(struct dispatcher *d);
-/* etcd has not taken a write for a while: this manager is of no use to agents. */
-bool dispatcher_cannot_write(struct dispatcher *d, int64_t for_ns);
+
+/* ---- outage.c */
+/* etcd has taken no write for so long: this manager is of no use to agents. */
+bool outage_cannot_write(const struct dispatcher *d, int64_t for_ns);
+/* Look for the beginning and the end of an outage; from time to time. */
+void outage_watch(struct dispatcher *d, int64_t now);

@@ -202,6 +202,25 @@ void liveness_manager(struct liveness *l, const char *manager_id, bool alive, in
 	m->alive = alive;
 }
 
+bool liveness_minority(const struct liveness *l, const struct view *v)
+{
+	_cleanup_free_ const void **nodes = NULL;
+	size_t n, managers = 0, alive = 0;
+
+	nodes = view_list(v, KIND_NODE, &n);
+	for (size_t i = 0; i < n; i++) {
+		const pb_node *node = nodes[i];
+		struct manager *m;
+
+		if (!node->manager)
+			continue;
+		HASH_FIND_STR(l->managers, node->id, m);
+		managers++;
+		alive += str_eq(node->id, l->self) || (m && m->alive);
+	}
+	return managers > 1 && 2 * alive <= managers;
+}
+
 void liveness_leader(struct liveness *l, bool leader, int64_t now)
 {
 	if (leader && !l->leader)

@@ -50,6 +50,8 @@ void liveness_broken(struct liveness *l, const char *node_id, int64_t now);
 void liveness_forget(struct liveness *l, const char *node_id);
 
 void liveness_manager(struct liveness *l, const char *manager_id, bool alive, int64_t now);
+/* This manager knows less than half of the others to be alive: it may be cut off. */
+bool liveness_minority(const struct liveness *l, const struct view *v);
 void liveness_leader(struct liveness *l, bool leader, int64_t now);
 /* This process did not run for a while: what was silent meanwhile may be waiting in our own queues.
  */

@@ -18,6 +18,8 @@
 #define REQUEST_MAX_BYTES (1u << 20)
 #define UNSENT_SMALL_BYTES (64u << 10) /* above it a slow agent gets nothing that can wait */
 #define UNSENT_MAX_BYTES (1u << 20)    /* above it assignments wait for on_drain */
+#define QUICK_NS NS_PER_SEC
+#define QUICK_MAX 5
 #define WRITE_OUTAGE_NS (1 * NS_PER_SEC)
 
 struct session *session_of_node(struct dispatcher *d, const char *node_id)
@@ -70,14 +72,22 @@ static bool send_message(struct session *s, const Skein__DispatcherMessage *msg)
 
 /* ---------------------------------------------------------------- registration */
 
-static void replace_older(struct session *s)
+/* Two agents with one identity would take the session from each other as fast as they can. */
+static int replace_older(struct session *s, struct error *err)
 {
 	struct session *older = session_of_node(s->d, s->node_id);
 
 	if (!older)
-		return;
+		return 0;
+	if (s->begun - older->begun < QUICK_NS)
+		s->quick = older->quick + 1;
+	if (s->quick > QUICK_MAX)
+		return error_set(err, ERR_EXHAUSTED,
+				 "node %s registers again and again: is its identity in use twice?",
+				 s->node_id);
 	unlink_session(older);
 	session_fail(older, ERR_CONFLICT, "a newer session of this node took over");
+	return 0;
 }
 
 static void session_begin(struct dispatcher *d, struct rpc_call *call,
@@ -88,6 +98,7 @@ static void session_begin(struct dispatcher *d, struct rpc_call *call,
 	struct error err = ERROR_INIT;
 
 	s->d = d;
+	s->begun = clock_mono_ns();
 	s->call = call;
 	snprintf(s->node_id, sizeof(s->node_id), "%s", peer->node_id);
 	s->role = peer->role == RPC_ROLE_MANAGER ? NODE_ROLE_MANAGER : NODE_ROLE_WORKER;
@@ -98,20 +109,19 @@ static void session_begin(struct dispatcher *d, struct rpc_call *call,
 		session_fail(s, ERR_INVALID, "session: the first message must be a registration");
 		return;
 	}
-	if (dispatcher_cannot_write(d, WRITE_OUTAGE_NS)) {
+	if (outage_cannot_write(d, WRITE_OUTAGE_NS)) {
 		session_fail(s, ERR_UNAVAILABLE, "this manager cannot write to etcd at the moment");
 		return;
 	}
 	s->reg = text_clean_dup(&msg->register_->base);
-	if (nodestate_check_register(s->reg, &err) < 0) {
+	if (nodestate_check_register(s->reg, &err) < 0 || replace_older(s, &err) < 0) {
 		session_end(s, &err);
 		return;
 	}
-	replace_older(s);
 	s->current = true;
 	HASH_ADD_STR(d->by_node, node_id, s);
 	d->stats.registrations++;
-	s->deadline = clock_mono_ns();
+	s->deadline = s->begun;
 	if (view_node(store_view(d->store), s->node_id)) {
 		session_proceed(s);
 	} else {

@@ -33,7 +33,7 @@ static void on_committed(void *data, const struct error *err)
 		w->failures = 0;
 		w->failing_since = 0;
 	} else if (err->code != ERR_CONFLICT && !w->failing_since) {
-		w->failing_since = clock_mono_ns();
+		w->failing_since = w->begun;
 	}
 	if (!w->closer->closing) {
 		w->done(w->data, err);
@@ -62,6 +62,7 @@ static void begin(struct writer *w)
 		return;
 	}
 	w->in_flight = true;
+	w->begun = clock_mono_ns();
 	closer_hold(w->closer);
 	store_commit(w->store, t, w->flags, on_committed, w);
 }
@@ -78,6 +79,12 @@ void writer_kick(struct writer *w)
 	w->dirty = true;
 	if (!w->in_flight && !uv_is_active((uv_handle_t *)&w->retry))
 		uv_idle_start(&w->turn, on_turn);
+}
+
+bool writer_fails_since(const struct writer *w, int64_t before)
+{
+	return (w->failing_since && w->failing_since <= before) ||
+	       (w->in_flight && w->begun <= before);
 }
 
 void writer_open(struct writer *w, uv_loop_t *loop, struct closer *closer)

@@ -28,8 +28,8 @@ struct writer {
 
 	bool dirty, in_flight;
 	unsigned failures;     /* in a row */
-	int64_t failing_since; /* CLOCK_MONOTONIC; 0 = the last commit succeeded. Conflicts are no
-				  failure */
+	int64_t begun;	       /* CLOCK_MONOTONIC: of the commit in flight, or the last one */
+	int64_t failing_since; /* CLOCK_MONOTONIC; 0 = the last one went well (or conflicted) */
 	uv_idle_t turn;
 	uv_timer_t retry;
 	struct closer *closer; /* the owner's: held while a commit is on its way */
@@ -38,5 +38,7 @@ struct writer {
 /* Fields above the blank line are set by the caller before. */
 void writer_open(struct writer *w, uv_loop_t *loop, struct closer *closer);
 void writer_kick(struct writer *w);
+/* Nothing has been written since `before`, though it was tried. */
+bool writer_fails_since(const struct writer *w, int64_t before);
 /* Between closer_begin and closer_end of the owner. */
 void writer_close(struct writer *w);

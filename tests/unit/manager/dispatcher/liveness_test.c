@@ -273,6 +273,27 @@ static void restart_has_the_long_grace(void **state)
 	assert_string_equal(verdict.node_id, "n1");
 }
 
+static void minority_of_managers(void **state)
+{
+	struct world *w = *state;
+	static const char *const managers[] = {"m1", "m2", "m3"};
+
+	assert_false(liveness_minority(w->l, w->v));
+	view_add(w->v, node("m3"));
+	for (size_t i = 0; i < ARRAY_SIZE(managers); i++) {
+		pb_node *n = pb_dup(view_node(w->v, managers[i]));
+
+		n->manager = pb_new(&skein__manager_status__descriptor);
+		pb_free(view_put(w->v, KIND_NODE, n));
+	}
+	/* m1 is this one, m2 is alive, m3 was never seen. */
+	assert_false(liveness_minority(w->l, w->v));
+	liveness_manager(w->l, "m2", false, w->now);
+	assert_true(liveness_minority(w->l, w->v));
+	liveness_manager(w->l, "m3", true, w->now);
+	assert_false(liveness_minority(w->l, w->v));
+}
+
 static void down_and_unknown_nodes_are_not_judged(void **state)
 {
 	struct world *w = *state;
@@ -304,6 +325,7 @@ int main(void)
 		T(nodes_of_a_living_manager_are_left_to_it),
 		T(unknown_manager_counts_as_gone),
 		T(restart_has_the_long_grace),
+		T(minority_of_managers),
 		T(down_and_unknown_nodes_are_not_judged),
 	};
 
