@@ -22,7 +22,7 @@ setup_file() {
 @test "a name is taken once" {
 	run ctl h1 service create --name web demo:1
 	[ "$status" -eq 1 ]
-	[[ $output == *web*"already in use"* ]]
+	[[ $output == *web*"in use"* ]]
 }
 
 @test "scale 3 to 30 to 3" {
@@ -133,10 +133,10 @@ setup_file() {
 @test "a rolling update replaces every task, rollback brings the old back" {
 	ctl h1 service update --env COLOR=blue --update-monitor 0s web
 	[ "$(running h1 web)" = 3 ]
-	ctl h1 service inspect web | grep -q COLOR=blue
+	env_of() { ctl h1 service inspect web | bed run h1 jq -c '.[0].spec.task.container.env'; }
+	[[ $(env_of) == *COLOR=blue* ]]
 	ctl h1 service rollback web
-	run ctl h1 service inspect web
-	[[ $output != *COLOR=blue* ]]
+	[[ $(env_of) != *COLOR=blue* ]]
 	wait_for 30 running_is h1 web 3
 }
 
