@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -83,6 +84,8 @@ int main(int argc, char **argv)
 
 	umask(0077);
 	signal(SIGPIPE, SIG_IGN);
+	/* Unpacking an image must not hold up the mounts of a container that starts. */
+	setenv("UV_THREADPOOL_SIZE", "8", 0);
 	if (agent_config_load(&config, argc, argv, &err) < 0) {
 		fprintf(stderr, "cluster-agent: %s\nSee 'cluster-agent --help'.\n", err.msg);
 		return 2;

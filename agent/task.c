@@ -93,9 +93,11 @@ static void on_image(void *data, struct image *image, const struct error *err)
 
 	t->op = OP_NONE;
 	t->image_job = NULL;
-	if (image)
+	if (image) {
 		t->image = image_ref(image);
-	else if (err->code != ERR_CANCELLED)
+		if (str_empty(t->obj->spec->container->image_digest)) /* a tag may move on; this task stays with it */
+			pb_set_str(&t->obj->spec->container->image_digest, image->digest);
+	} else if (err->code != ERR_CANCELLED)
 		set_failed(t, err);
 	advance(t);
 }
@@ -335,9 +337,12 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 {
 	struct task *t = xnew(struct task);
+	struct image *image = image_held(env->images, saved->spec->container->image_digest);
 
 	t->env = env;
 	t->obj = pb_dup(saved);
+	if (image) /* its layers are under the container's root: they must not be removed */
+		t->image = image_ref(image);
 	t->assigned = true; /* until the manager says otherwise */
 	t->saved = true;
 	t->op = OP_ADOPT;

@@ -81,6 +81,10 @@ struct image_job *image_load(struct image_store *s, const char *path, bool remov
 /* done comes with ERR_CANCELLED; nothing half-done stays. */
 void image_job_cancel(struct image_job *job);
 
+/* The image that this node holds under a digest (of a manifest or of an index that led to it); NULL when it does not.
+ * Borrowed: image_ref to keep. Never fetches anything. */
+struct image *image_held(struct image_store *s, const char *digest);
+
 /* What there is; heap messages owned by the store, valid until the next change. */
 pb_image_info *const *image_list(const struct image_store *s, size_t *ret_n);
 /* Names and digests (prefix of at least 4 hex) untag or delete; heap strings are added to the response. */

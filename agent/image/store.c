@@ -27,6 +27,13 @@ struct entry *store_find_digest(struct image_store *s, const char *digest)
 	return NULL;
 }
 
+struct image *image_held(struct image_store *s, const char *digest)
+{
+	struct entry *e = str_empty(digest) ? NULL : store_find_digest(s, digest);
+
+	return e ? &e->image : NULL;
+}
+
 struct entry *store_find_name(struct image_store *s, const char *name)
 {
 	struct entry *e;
