@@ -16,6 +16,9 @@
 #define REGISTER_TIMEOUT_NS (5 * NS_PER_SEC)
 #define KEEPALIVE_MS 2000
 #define KEEPALIVE_TIMEOUT_MS 3000
+/* A manager whose view lags does not know a node that has just joined: only insistence counts as removal. */
+#define REMOVED_REFUSALS 5
+#define REMOVED_AFTER_NS (10 * NS_PER_SEC)
 #define BEAT_PERIOD_MIN_NS (50 * NS_PER_MS)
 #define BEAT_PERIOD_MAX_NS (60 * NS_PER_SEC)
 
@@ -29,6 +32,8 @@ struct session {
 	struct rpc_channel *channel;
 	struct rpc_call *call;
 	bool registered, started, removed;
+	unsigned refusals;         /* "this node was removed", in a row */
+	int64_t refused_since_ns;
 	uint64_t beat_sequence;
 	int64_t beat_period_ns;
 	uv_timer_t beat, retry, deadline;
@@ -105,6 +110,7 @@ static void on_registered(struct session *s, const Skein__Registered *msg)
 {
 	s->registered = true;
 	s->failures = 0;
+	s->refusals = 0;
 	uv_timer_stop(&s->deadline);
 	set_beat_period(s, msg->beat_period);
 	log_info("session_up", kv_str("manager", s->manager), kv_str("session", msg->session_id));
@@ -150,6 +156,18 @@ static void drop_channel(struct session *s)
 	s->channel = NULL;
 }
 
+static void note_refusal(struct session *s, const struct error *err)
+{
+	if (err->code != ERR_DENIED || !strstr(err->msg, "removed"))
+		return;
+	if (s->refusals++ == 0)
+		s->refused_since_ns = clock_mono_ns();
+	if (s->refusals < REMOVED_REFUSALS || clock_mono_ns() - s->refused_since_ns < REMOVED_AFTER_NS)
+		return;
+	s->removed = true;
+	s->o.on_removed(s->o.data, err);
+}
+
 static void on_done(struct rpc_call *call, const struct error *err, void *data)
 {
 	struct session *s = data;
@@ -171,10 +189,7 @@ static void on_done(struct rpc_call *call, const struct error *err, void *data)
 		s->manager[0] = '\0';
 		if (was_up)
 			s->o.on_down(s->o.data, err);
-		if (err->code == ERR_DENIED && strstr(err->msg, "removed")) {
-			s->removed = true;
-			s->o.on_removed(s->o.data, err);
-		}
+		note_refusal(s, err);
 		try_later(s);
 	}
 	closer_drop(&s->closer);

@@ -8,5 +8,5 @@
 struct error;
 struct view;
 
-/* Errors: ERR_DENIED "node was removed from the cluster". */
-int guard_check(const struct view *view, const char *cluster_id, const struct rpc_peer *peer, struct error *err);
+/* Lowers the role of a demoted manager to a worker's. Errors: ERR_DENIED "node was removed from the cluster". */
+int guard_check(const struct view *view, const char *cluster_id, struct rpc_peer *peer, struct error *err);

@@ -62,7 +62,7 @@ static const char *leader_id(void *data)
 
 /* ---------------------------------------------------------------- serving */
 
-static int guard(const struct rpc_peer *peer, void *data, struct error *err)
+static int guard(struct rpc_peer *peer, void *data, struct error *err)
 {
 	struct manager *m = data;
 

@@ -395,7 +395,11 @@ static bool passes_guard(struct rpc_call *call)
 	if (call->guarded)
 		return !call->muted;
 	call->guarded = true;
-	if (!call->muted && server_check_peer(call->server, &call->peer, &err) < 0) {
+	if (call->muted)
+		return false;
+	if (server_check_peer(call->server, &call->peer, &err) == 0 && !(call->method->m.allow & call->peer.role))
+		error_set(&err, ERR_DENIED, "%s is not for this peer: its role was taken back", call->method->m.name);
+	if (error_is_set(&err)) {
 		call->muted = true;
 		call_fail(call, err.code, err.msg);
 	}

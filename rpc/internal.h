@@ -174,7 +174,7 @@ struct method {
 };
 
 /* Loop: the guard of the server lets this peer in. */
-int server_check_peer(struct rpc_server *server, const struct rpc_peer *peer, struct error *err);
+int server_check_peer(struct rpc_server *server, struct rpc_peer *peer, struct error *err);
 void server_call_gone(struct rpc_server *server);
 void servers_shut_down(struct rpc *rpc);
 void servers_free(struct rpc *rpc);

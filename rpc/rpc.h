@@ -141,9 +141,12 @@ void rpc_server_start(struct rpc_server *server);
 /* Stop: no new calls, present ones cancelled. `closed` may be NULL. Freed when closed. */
 void rpc_server_close(struct rpc_server *server, void (*closed)(void *data), void *data);
 
-/* An extra check before dispatch, e.g. for removed nodes; returns 0 or -1 with err. May be NULL. */
+/*
+ * An extra look at the peer before the first message of a call is handed out, on the loop: returns 0, or -1 with err to
+ * refuse. It may lower peer->role (a certificate lives on after a demotion); the method's `allow` is asked again.
+ */
 void rpc_server_set_guard(struct rpc_server *server,
-			  int (*guard)(const struct rpc_peer *peer, void *data, struct error *err), void *data);
+			  int (*guard)(struct rpc_peer *peer, void *data, struct error *err), void *data);
 
 /* Unary: send the answer and end the call with OK. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *msg);

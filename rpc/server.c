@@ -34,7 +34,7 @@ struct rpc_server {
 	grpc_server *server;        /* NULL once destroyed */
 	struct rpc_creds *creds;
 	struct method *methods;     /* by path; not changed behind rpc_server_start */
-	int (*guard)(const struct rpc_peer *peer, void *data, struct error *err);
+	int (*guard)(struct rpc_peer *peer, void *data, struct error *err);
 	void *guard_data;
 	bool started;
 	bool wanted_gone;           /* the owner closed it: freed when it is down */
@@ -265,7 +265,7 @@ void servers_free(struct rpc *rpc)
 	}
 }
 
-int server_check_peer(struct rpc_server *server, const struct rpc_peer *peer, struct error *err)
+int server_check_peer(struct rpc_server *server, struct rpc_peer *peer, struct error *err)
 {
 	return server->guard ? server->guard(peer, server->guard_data, err) : 0;
 }
@@ -335,7 +335,7 @@ void rpc_server_add_service(struct rpc_server *server, const ProtobufCServiceDes
 }
 
 void rpc_server_set_guard(struct rpc_server *server,
-			  int (*guard)(const struct rpc_peer *peer, void *data, struct error *err), void *data)
+			  int (*guard)(struct rpc_peer *peer, void *data, struct error *err), void *data)
 {
 	server->guard = guard;
 	server->guard_data = data;

@@ -128,7 +128,7 @@ static void a_worker_cannot_pose_as_manager(void **state)
 	rpc_creds_unref(creds);
 }
 
-static int guard_n2(const struct rpc_peer *peer, void *data, struct error *err)
+static int guard_n2(struct rpc_peer *peer, void *data, struct error *err)
 {
 	return str_eq(peer->node_id, "n2") ? error_set(err, ERR_DENIED, "node %s was removed", peer->node_id) : 0;
 }
