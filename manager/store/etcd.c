@@ -71,6 +71,15 @@ void etcd_set_endpoints(struct etcd *e, const char *const *endpoints)
 			e->current = i;
 }
 
+void etcd_use_endpoint(struct etcd *e, const char *endpoint)
+{
+	for (size_t i = 0; i < e->endpoints.n; i++)
+		if (str_eq(e->endpoints.v[i], endpoint))
+			e->current = i;
+	if (!e->closer.closing)
+		etcd_watches_move(e);
+}
+
 static int check_endpoints(const char *const *endpoints, struct error *err)
 {
 	if (!endpoints || !endpoints[0])

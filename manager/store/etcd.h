@@ -26,6 +26,11 @@ struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struc
 void etcd_close(struct etcd *e, void (*closed)(void *data), void *data);
 /* Replace the endpoint list (members came or went). Requests in flight go on. */
 void etcd_set_endpoints(struct etcd *e, const char *const *endpoints);
+/*
+ * Go (back) to this endpoint of the list: requests from now on, and the watches, which lose nothing by it. For the
+ * local member once it is ready again; otherwise whoever helped out meanwhile stays in use.
+ */
+void etcd_use_endpoint(struct etcd *e, const char *endpoint);
 
 struct etcd_kv {
 	const char *key; size_t key_len;

@@ -28,6 +28,9 @@ const char *etcd_endpoint(const struct etcd *e);
 /* That endpoint did not do its work: whatever starts now goes to the next one. */
 void etcd_endpoint_failed(struct etcd *e, const char *endpoint);
 
+/* Watches that are connected elsewhere connect to etcd_endpoint(). */
+void etcd_watches_move(struct etcd *e);
+
 /* Ask this endpoint and no other for one key. */
 struct etcd_request *etcd_probe(struct etcd *e, const char *endpoint, const char *key, uint64_t timeout_ms,
 				etcd_range_cb cb, void *data);

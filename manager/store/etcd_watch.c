@@ -103,7 +103,9 @@ static void on_answer(struct etcd_watch *w, const struct etcd_answer *a)
 		error_set(&err, ERR_UNAVAILABLE, "etcd cancelled the watch");
 		lost(w, &err);
 	} else if (a->created) {
-		/* Its revision is no progress: events before it may still come. */
+		/* Its revision is no progress, events before it may still come - unless the watch begins with it. */
+		if (!w->next_revision)
+			w->next_revision = a->revision + 1;
 		alive(w);
 		came_up(w);
 	} else if (a->n_events) {
@@ -214,6 +216,19 @@ static void connect_now(struct etcd_watch *w)
 	post.endpoint = w->endpoint;
 	w->call = http_post(w->etcd->http, &post);
 	uv_timer_start(&w->timer, on_silence, CREATE_TIMEOUT_MS, 0);
+}
+
+void etcd_watches_move(struct etcd *e)
+{
+	struct etcd_watch *w;
+
+	LIST_FOREACH(w, &e->watches, entry) {
+		if (str_eq(w->endpoint, etcd_endpoint(e)))
+			continue;
+		drop_connection(w);
+		w->up = false;
+		connect_now(w);
+	}
 }
 
 struct etcd_watch *etcd_watch(struct etcd *e, const char *key, const char *end, uint64_t start_revision,

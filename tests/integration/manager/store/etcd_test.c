@@ -371,6 +371,33 @@ static void watch_survives_a_restart(void **state)
 	client_close(e);
 }
 
+/* A second client name of the same server: a link to its socket. */
+static void watch_moves_to_the_endpoint_wanted(void **state)
+{
+	_cleanup_free_ char *link = xasprintf("%s/other.sock", server.dir);
+	_cleanup_free_ char *other = xasprintf("unix:%s", link);
+	struct etcd *e = client_open((const char *const[]){server.endpoint, other, NULL}, 3000);
+	struct seen s = {.want = 1};
+
+	assert_int_equal(symlink(server.socket, link), 0);
+	etcd_watch(e, "/move", NULL, 0, &handlers, &s);
+	assert_true(loop_until(&loop, is_up, &s));
+	s.ups = 0;
+	etcd_use_endpoint(e, server.endpoint); /* is there: nothing happens */
+	etcd_use_endpoint(e, "unix:/unknown");
+	put(e, "/move", "1");
+	assert_true(loop_until(&loop, saw_enough, &s));
+	assert_int_equal(s.ups, 0);
+	etcd_use_endpoint(e, other);
+	put(e, "/move", "2");
+	s.want = 2;
+	assert_true(loop_until(&loop, saw_enough, &s));
+	assert_true(loop_until(&loop, is_up, &s));
+	assert_int_equal(s.events, 2);
+	assert_int_equal(s.downs, 0);
+	client_close(e);
+}
+
 static void frozen_server_is_noticed(void **state)
 {
 	struct etcd *e = client();
@@ -443,6 +470,7 @@ int main(void)
 		cmocka_unit_test(dead_endpoints_are_skipped),
 		cmocka_unit_test(all_dead_is_unavailable),
 		cmocka_unit_test(watch_survives_a_restart),
+		cmocka_unit_test(watch_moves_to_the_endpoint_wanted),
 		cmocka_unit_test(frozen_server_is_noticed),
 		cmocka_unit_test(compacted_start_ends_the_watch),
 	};
