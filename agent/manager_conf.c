@@ -41,6 +41,8 @@ char *manager_conf_text(const struct manager_conf *conf, struct error *err)
 	put(&w, "etcd-ca", conf->etcd_ca);
 	put(&w, "etcd-cert", conf->etcd_cert);
 	put(&w, "etcd-key", conf->etcd_key);
+	put(&w, "auth-file", conf->agent->auth_file);
+	put(&w, "certs-dir", conf->agent->certs_dir);
 	strbuf_printf(&w.out, "etcd-client-port = %" PRIu64 "\n", conf->agent->etcd_client_port);
 	strbuf_printf(&w.out, "etcd-peer-port = %" PRIu64 "\n", conf->agent->etcd_peer_port);
 	if (conf->force_new_cluster)

@@ -5,6 +5,7 @@
 struct manager_config {
 	char *config_file, *state_dir, *run_dir, *listen, *advertise_address, *log_level;
 	char *etcd_ca, *etcd_cert, *etcd_key, *etcd_binary;
+	char *auth_file, *certs_dir;
 	struct strv join, etcd_endpoints;
 	uint64_t etcd_client_port, etcd_peer_port;
 	int64_t leader_ttl_ns;

@@ -17,9 +17,6 @@
 
 #include <string.h>
 
-#define REGISTRY_AUTH_FILE "/etc/skein/auth.json"
-#define REGISTRY_CERTS_DIR "/etc/containers/certs.d"
-
 /* ---------------------------------------------------------------- scheduler */
 
 static int constraint_check(void *data, const char *expr, struct error *err)
@@ -281,8 +278,8 @@ static void resolve_image(void *data, const char *ref, const char *auth, uint64_
 	struct resolving *r = xnew(struct resolving);
 	struct registry_access access = {
 		.auth_json = str_empty(auth) ? NULL : auth,
-		.auth_file = REGISTRY_AUTH_FILE,
-		.certs_dir = REGISTRY_CERTS_DIR,
+		.auth_file = m->config->auth_file,
+		.certs_dir = m->config->certs_dir,
 	};
 
 	*r = (struct resolving){cb, cb_data};
