@@ -15,7 +15,7 @@ struct entry {
 	UT_hash_handle hh;
 	struct task *task;
 	struct worker *worker;
-	bool listed; /* seen in the complete set that is being applied */
+	bool listed; /* seen in the complete set that is coming in */
 	char id[];
 };
 
@@ -29,6 +29,7 @@ struct worker {
 	struct task_env env;
 	struct entry *tasks;
 	uint64_t sequence;
+	bool completing;                      /* a complete set has begun and not ended */
 	uv_check_t reaper;                    /* frees tasks outside their own callbacks */
 	uv_idle_t awake;                      /* the loop must turn for the reaper */
 	STAILQ_HEAD(, gone) gone;
@@ -258,12 +259,18 @@ int worker_apply(struct worker *w, const Skein__Assignments *set, struct error *
 
 	if (check_set(w, set, err) < 0)
 		return -1;
-	HASH_ITER(hh, w->tasks, e, next)
-		e->listed = false;
+	if (set->complete) {
+		HASH_ITER(hh, w->tasks, e, next)
+			e->listed = false;
+		w->completing = true;
+	}
 	for (size_t i = 0; i < set->n_update; i++)
 		apply_update(w, set->update[i]);
-	if (set->complete)
+	/* A complete set may come in several messages: what is not in it is known at its end only. */
+	if (w->completing && !set->more) {
+		w->completing = false;
 		unassign_unlisted(w);
+	}
 	for (size_t i = 0; i < set->n_remove; i++) {
 		e = find(w, set->remove[i]);
 		if (e)

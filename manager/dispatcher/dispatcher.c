@@ -6,14 +6,11 @@
 #include "common/mem.h"
 #include "common/str.h"
 #include "manager/store/store.h"
-#include "orphan.h"
 #include "peers.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define ORPHAN_DEFAULT_NS (24 * 3600 * NS_PER_SEC)
-#define ORPHANS_PER_TXN 500
 #define STALL_NS (200 * NS_PER_MS)
 #define TICK_MAX_NS (1 * NS_PER_SEC)
 
@@ -247,43 +244,6 @@ static void mark_all(struct dispatcher *d)
 		session_mark(s, true);
 }
 
-/* ---------------------------------------------------------------- orphans */
-
-static void on_orphan_tick(uv_timer_t *timer)
-{
-	struct dispatcher *d = timer->data;
-
-	writer_kick(&d->orphans);
-}
-
-static void kick_orphans(struct dispatcher *d)
-{
-	if (d->leader && d->started)
-		writer_kick(&d->orphans);
-}
-
-static void stage_orphans(void *data, struct txn *t)
-{
-	struct dispatcher *d = data;
-
-	d->orphans_next = INT64_MAX;
-	if (d->leader)
-		orphan_plan(t, store_view(d->store), clock_wall_ns(), d->orphan_ns, ORPHANS_PER_TXN,
-			    &d->orphans_next);
-}
-
-static void done_orphans(void *data, const struct error *err)
-{
-	struct dispatcher *d = data;
-	int64_t in;
-
-	if (err || d->orphans_next == INT64_MAX)
-		return;
-	in = d->orphans_next - clock_wall_ns();
-	/* The wall clock may jump: look again every hour at the latest. */
-	loop_timer_in(&d->orphan_tick, MIN(MAX(in, 0), 3600 * NS_PER_SEC), on_orphan_tick);
-}
-
 /* ---------------------------------------------------------------- what the store says */
 
 static void on_task_event(struct dispatcher *d, const struct store_event *e)
@@ -292,11 +252,8 @@ static void on_task_event(struct dispatcher *d, const struct store_event *e)
 
 	if (old)
 		mark_node(d, old->node_id, false);
-	if (now) {
+	if (now)
 		mark_node(d, now->node_id, false);
-		if (!str_empty(now->node_id) && !view_node(store_view(d->store), now->node_id))
-			kick_orphans(d);
-	}
 }
 
 static const char *manager_address(const pb_node *node)
@@ -324,7 +281,6 @@ static void on_node_removed(struct dispatcher *d, const char *id)
 		session_end(s, &err);
 	}
 	liveness_forget(d->liveness, id);
-	kick_orphans(d);
 }
 
 static void on_node_event(struct dispatcher *d, const struct store_event *e)
@@ -363,10 +319,8 @@ static void on_node_event(struct dispatcher *d, const struct store_event *e)
 			  now->status->message);
 		session_end(s, &err);
 	}
-	if (state_of(now) != state_of(old)) {
-		kick_orphans(d);
+	if (state_of(now) != state_of(old))
 		dispatcher_judge_soon(d);
-	}
 }
 
 static void on_events(void *data, const struct store_event *events, size_t n)
@@ -415,22 +369,14 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 	d->loop = options->loop;
 	d->store = options->store;
 	d->node_id = xstrdup(options->node_id);
-	d->orphan_ns = options->orphan_ns ? options->orphan_ns : ORPHAN_DEFAULT_NS;
 	d->liveness = liveness_new(&params, options->node_id, clock_mono_ns());
 	TAILQ_INIT(&d->dirty);
 	closer_init(&d->closer);
 	uv_idle_init(d->loop, &d->turn);
 	uv_timer_init(d->loop, &d->tick);
-	uv_timer_init(d->loop, &d->orphan_tick);
-	d->turn.data = d->tick.data = d->orphan_tick.data = d;
+	d->turn.data = d->tick.data = d;
 	nodes_open(d);
 	reports_open(d);
-	d->orphans = (struct writer){.store = d->store,
-				     .flags = STORE_CHUNKED | STORE_FENCED,
-				     .stage = stage_orphans,
-				     .done = done_orphans,
-				     .data = d};
-	writer_open(&d->orphans, d->loop, &d->closer);
 	d->sub = store_subscribe(d->store, on_events, d);
 	return d;
 }
@@ -447,7 +393,6 @@ void dispatcher_start(struct dispatcher *d)
 	d->started = true;
 	liveness_restart(d->liveness, now);
 	tick_at(d, now, now);
-	kick_orphans(d);
 }
 
 void dispatcher_set_leader(struct dispatcher *d, bool leader)
@@ -455,7 +400,6 @@ void dispatcher_set_leader(struct dispatcher *d, bool leader)
 	d->leader = leader;
 	liveness_leader(d->liveness, leader, clock_mono_ns());
 	dispatcher_judge_soon(d);
-	kick_orphans(d);
 }
 
 void dispatcher_manager_alive(struct dispatcher *d, const char *node_id, bool alive)
@@ -507,9 +451,7 @@ void dispatcher_close(struct dispatcher *d, void (*closed)(void *data), void *da
 	store_unsubscribe(d->sub);
 	closer_add(&d->closer, (uv_handle_t *)&d->turn);
 	closer_add(&d->closer, (uv_handle_t *)&d->tick);
-	closer_add(&d->closer, (uv_handle_t *)&d->orphan_tick);
 	nodes_close(d);
 	reports_close(d);
-	writer_close(&d->orphans);
 	closer_end(&d->closer);
 }

@@ -25,7 +25,6 @@ struct dispatcher_options {
 	int64_t beat_min_ns;	/* shortest beat period; 250 ms */
 	int64_t silence_min_ns; /* a node is never DOWN for less silence than this; 1 s */
 	int64_t grace_ns;	/* for a broken stream or a lost manager; 5 s */
-	int64_t orphan_ns;	/* tasks of a node that is DOWN this long are ORPHANED; 24 h */
 };
 
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options);

@@ -75,7 +75,6 @@ struct dispatcher {
 	uv_loop_t *loop;
 	struct store *store;
 	char *node_id;
-	int64_t orphan_ns;
 	struct closer closer;
 	struct store_sub *sub;
 	struct liveness *liveness;
@@ -89,15 +88,12 @@ struct dispatcher {
 	uv_idle_t turn;	  /* flushes dirty sessions at the end of a turn */
 	uv_timer_t tick;  /* the next judgement */
 	int64_t tick_due; /* CLOCK_MONOTONIC */
-	uv_timer_t orphan_tick;
 
 	struct writer nodes;
 	struct intent *intents;
 	struct writer statuses;
 	struct report_queue queue, batch;
 	uint64_t counts[STATUS_VERDICTS];
-	struct writer orphans;
-	int64_t orphans_next; /* wall clock */
 
 	struct dispatcher_stats stats;
 };

@@ -401,22 +401,6 @@ static void become_leader(struct serve *s)
 	dispatcher_set_leader(s->dispatcher, true);
 }
 
-static void tasks_of_removed_nodes_become_orphans(void **state)
-{
-	struct serve *s = *state;
-
-	put_node(s, "n1");
-	put(s, KIND_TASK, new_task("t1", "n1"));
-	put(s, KIND_TASK, new_task("t2", "gone"));
-	become_leader(s);
-	wait_for(s, task_state(s, "t2") == TASK_ORPHANED);
-	assert_int_equal(task_state(s, "t1"), TASK_ASSIGNED);
-	del(s, KIND_NODE, "n1");
-	wait_for(s, task_state(s, "t1") == TASK_ORPHANED);
-	assert_string_equal(view_task(store_view(s->store), "t1")->status->err,
-			    "its node was removed");
-}
-
 /* etcd away: agents are sent elsewhere; back: nobody is called down for the time in between. */
 static void an_outage_of_etcd_takes_no_node_down(void **state)
 {
@@ -501,7 +485,6 @@ int main(void)
 		SERVE_TEST(only_nodes_may_have_sessions),
 		SERVE_TEST(hostile_messages_end_the_session),
 		SERVE_TEST(descriptions_and_roles_travel),
-		SERVE_TEST(tasks_of_removed_nodes_become_orphans),
 		SERVE_TEST(an_isolated_manager_sends_agents_away),
 		SERVE_TEST(an_outage_of_etcd_takes_no_node_down),
 	};
