@@ -385,22 +385,6 @@ static void on_leader_key(void *data, const struct etcd_txn_result *result, cons
 	*(uint64_t *)data = result->revision;
 }
 
-/* The key that an election would make: what the leader writes is fenced by it. */
-static void become_leader(struct serve *s)
-{
-	const struct etcd_op op = {.key = "/leader-of-the-test", .value = "m1", .value_len = 2};
-	const struct etcd_op none = {.key = op.key};
-	uint64_t revision = 0;
-
-	etcd_txn(s->etcd, NULL, 0, &none, 1, on_leader_key, &revision);
-	wait_for(s, revision);
-	revision = 0;
-	etcd_txn(s->etcd, NULL, 0, &op, 1, on_leader_key, &revision);
-	wait_for(s, revision);
-	store_set_fence(s->store, op.key, revision);
-	dispatcher_set_leader(s->dispatcher, true);
-}
-
 /* etcd away: agents are sent elsewhere; back: nobody is called down for the time in between. */
 static void an_outage_of_etcd_takes_no_node_down(void **state)
 {
