@@ -29,11 +29,12 @@ static void arm_read(struct rpc_call *call)
 	post(call, &op, 1, &call->read_tag);
 }
 
-static bool wants_reads(const struct rpc_call *call)
+/* Divisor 1: may the inbox take one more; 2: it is half empty again. */
+static bool wants_reads(const struct rpc_call *call, unsigned divisor)
 {
 	/* A client reads on behind the status, until gRPC says that nothing is left. */
 	return !call->reading && !call->read_ended && !call->discard && !(call->over && !call->is_client) &&
-	       call->n_inbox < MAX_INBOX;
+	       call->n_inbox < MAX_INBOX / divisor && call->inbox_bytes < MAX_INBOX_BYTES / divisor;
 }
 
 static void out_msg_free(struct out_msg *m)
@@ -64,6 +65,7 @@ static void drop_inbox(struct rpc_call *call)
 		codec_msg_free(m);
 	}
 	call->n_inbox = 0;
+	call->inbox_bytes = 0;
 }
 
 static void fin_op(struct rpc_call *call, grpc_op *op, grpc_slice *details)
@@ -188,11 +190,12 @@ static void on_read(struct tag *tag, bool ok)
 	if (msg && !call->discard) {
 		STAILQ_INSERT_TAIL(&call->inbox, msg, link);
 		call->n_inbox++;
+		call->inbox_bytes += msg->len;
 		msg = NULL;
 	}
 	if (call->unary)
 		call->read_ended = true;
-	if (wants_reads(call))
+	if (wants_reads(call, 1))
 		arm_read(call);
 	call->ops--;
 	if (!call->on_reply || call->over) /* an answer is told with its status */
@@ -295,8 +298,9 @@ static struct codec_msg *take_msg(struct rpc_call *call)
 	if (msg) {
 		STAILQ_REMOVE_HEAD(&call->inbox, link);
 		call->n_inbox--;
+		call->inbox_bytes -= msg->len;
 	}
-	if (call->n_inbox <= RESUME_INBOX && call->call && wants_reads(call))
+	if (call->call && wants_reads(call, 2))
 		arm_read(call);
 	pthread_mutex_unlock(&call->mutex);
 	return msg;

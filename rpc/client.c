@@ -42,6 +42,8 @@ static grpc_channel *channel_open(struct rpc_channel *c)
 
 	args[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MAX_MESSAGE_BYTES);
 	args[n++] = arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+	args[n++] = arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0); /* lets windows grow to many MiB */
+	args[n++] = arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES);
 	args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0); /* else http_proxy is asked even for 127.0.0.1 */
 	args[n++] = arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
 	args[n++] = arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);

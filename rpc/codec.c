@@ -66,6 +66,7 @@ static struct arena_msg *arena_new(size_t len)
 	struct arena_msg *a = xmalloc(sizeof(*a) + first);
 
 	*a = (struct arena_msg){
+		.base = {.len = len},
 		.allocator = {.alloc = arena_alloc, .free = arena_free, .allocator_data = a},
 		.chunks = &a->first,
 		.left = ARENA_BASE_BYTES + len * ARENA_FACTOR,

@@ -17,6 +17,7 @@ struct grpc_byte_buffer;
 struct codec_msg {
 	STAILQ_ENTRY(codec_msg) link; /* the owner's */
 	const ProtobufCMessage *msg;
+	size_t len;                   /* packed */
 };
 
 /*

@@ -100,10 +100,12 @@ grpc_channel_credentials *creds_for_channel(struct rpc_creds *creds, uint64_t *r
 static grpc_ssl_certificate_config_reload_status on_fetch(void *data, grpc_ssl_server_certificate_config **ret)
 {
 	struct cert_fetcher *f = data;
-	struct rpc_creds *creds = f->creds;
 	grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
 	grpc_ssl_pem_key_cert_pair pair;
+	struct rpc_creds *creds;
 
+	tag_came_back(f);
+	creds = f->creds;
 	pthread_mutex_lock(&creds->mutex);
 	if (!creds->key_pem || !creds->cert_pem) {
 		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
@@ -129,6 +131,7 @@ grpc_server_credentials *creds_for_server(struct rpc *rpc, struct rpc_creds *cre
 	f = xnew(struct cert_fetcher);
 	f->creds = rpc_creds_ref(creds);
 	SLIST_INSERT_HEAD(&rpc->fetchers, f, link);
+	tag_handed_out(f);
 	return grpc_ssl_server_credentials_create_with_options(
 		grpc_ssl_server_credentials_create_options_using_config_fetcher(
 			GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY, on_fetch, f));

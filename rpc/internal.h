@@ -19,7 +19,8 @@
 
 #define MAX_UNSENT_BYTES (8u << 20) /* per call */
 #define MAX_INBOX 64                /* messages per call that wait for the loop */
-#define RESUME_INBOX 32             /* reads go on when so few are left */
+#define MAX_INBOX_BYTES (2u << 20)  /* and bytes, of messages before the last */
+#define WINDOW_BYTES (1u << 20)     /* HTTP/2's per stream: what a sender may send unread */
 #define MAX_STREAMS 1000            /* per connection */
 #define MAX_REQUESTS 32             /* grpc_server_request_call outstanding */
 
@@ -134,6 +135,7 @@ struct rpc_call {
 	unsigned ops;               /* batches outstanding */
 	STAILQ_HEAD(, codec_msg) inbox;
 	unsigned n_inbox;
+	size_t inbox_bytes;
 	bool reading, read_ended;
 	STAILQ_HEAD(, out_msg) outbox;
 	struct out_msg *in_flight;

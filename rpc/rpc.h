@@ -87,7 +87,7 @@ size_t rpc_call_unsent(const struct rpc_call *call);
 void rpc_call_cancel(struct rpc_call *call);
 
 /*
- * Flow control of received messages: at most a fixed number (64) wait for the loop per call, then reads
+ * Flow control of received messages: at most 64, or about 2 MiB, wait for the loop per call, then reads
  * stop (HTTP/2's window does the rest). rpc_call_pause stops delivery until rpc_call_resume, also of a
  * client's on_done, which stays behind its messages; a cancelled call does not wait for that.
  */

@@ -292,6 +292,9 @@ struct rpc_server *rpc_server_new(struct rpc *rpc, struct rpc_creds *creds)
 		arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
 		arg_int(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, MIN_PING_MS),
+		/* The probe would let windows grow to many MiB. */
+		arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+		arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES),
 		/* A small message that unpacks to a large one is refused, not unpacked. */
 		arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
 	};

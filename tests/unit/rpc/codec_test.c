@@ -196,6 +196,7 @@ static void a_full_list_of_labels_fits(void **state)
 	assert_non_null(msg);
 	assert_int_equal(((const Skein__ListRequest *)msg->msg)->n_filters, pairs);
 	codec_msg_free(msg);
+	free(bytes);
 }
 
 /* A type that contains itself, as no .proto of ours does. */
