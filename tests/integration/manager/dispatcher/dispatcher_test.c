@@ -379,12 +379,6 @@ static void descriptions_and_roles_travel(void **state)
 	agent_stop(a);
 }
 
-static void on_leader_key(void *data, const struct etcd_txn_result *result, const struct error *err)
-{
-	assert_null(err);
-	*(uint64_t *)data = result->revision;
-}
-
 /* etcd away: agents are sent elsewhere; back: nobody is called down for the time in between. */
 static void an_outage_of_etcd_takes_no_node_down(void **state)
 {
