@@ -176,6 +176,8 @@ static void on_etcd_ready(void *data)
 		return;
 	if (!m->store_started)
 		open_store(m, &options);
+	else /* another member helped out meanwhile: our own is nearer, and its end is noticed at once */
+		etcd_use_endpoint(m->etcd, endpoints[0]);
 	wiring_etcd_ready(m);
 }
 
