@@ -285,6 +285,7 @@ static void on_first_manager_ready(void *data, const struct error *err)
 		go_inactive(op);
 		return;
 	}
+	session_kick(a->session);
 	op->response = pb_new(&skein__init_response__descriptor);
 	pb_set_str(&op->response->node_id, identity_get(a->identity)->node_id);
 	pb_set_str(&op->response->cluster_id, identity_get(a->identity)->cluster_id);
@@ -459,6 +460,7 @@ static void on_joined_manager_ready(void *data, const struct error *err)
 		go_inactive(op);
 		return;
 	}
+	session_kick(op->agent->session);
 	wait_for_session(op);
 }
 

@@ -296,6 +296,17 @@ void session_restart(struct session *s)
 		try_later(s);
 }
 
+void session_kick(struct session *s)
+{
+	if (s->registered)
+		return;
+	s->failures = 0;
+	if (s->call)
+		rpc_call_cancel(s->call); /* it may still be connecting to where nobody listened */
+	else
+		try_later(s);
+}
+
 int session_send_statuses(struct session *s, const Skein__StatusReports *batch)
 {
 	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;

@@ -43,6 +43,9 @@ void session_close(struct session *s, void (*closed)(void *data), void *data);
 /* End the stream and begin again (new certificate, unfit assignments). */
 void session_restart(struct session *s);
 
+/* A manager has just come up (ours): if there is no session, try now instead of when the back-off says. */
+void session_kick(struct session *s);
+
 /* -1 when there is no session or it is full. */
 int session_send_statuses(struct session *s, const Skein__StatusReports *batch);
 /* The description changed. */
