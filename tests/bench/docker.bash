@@ -34,7 +34,7 @@ docker_create_us() {
 		s=${EPOCHREALTIME/[.,]/}
 		docker -H unix:///run/skein/docker.sock service create -q --detach --name bench --no-resolve-image \
 			--update-monitor 0s --stop-grace-period 0s --replicas "$1" bench:1 >/dev/null
-		until [ "$(docker -H unix:///run/skein/docker.sock service ls --format "{{.Replicas}}")" = "$1/$1" ]; do :; done
+		until [ "$(docker -H unix:///run/skein/docker.sock service ls --format "{{.Replicas}}")" = "$1/$1" ]; do sleep 0.02; done
 		echo $((${EPOCHREALTIME/[.,]/} - s))' "$2"
 	docker "$1" service rm bench >/dev/null
 	wait_for 120 docker_empty "$1"
