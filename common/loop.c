@@ -71,7 +71,8 @@ void loop_timer_in(uv_timer_t *timer, int64_t delay_ns, uv_timer_cb cb)
 	uint64_t due_ms, now_ms = uv_now(timer->loop);
 
 	/* uv_now() is the start of this turn: a long turn must not shorten the interval. */
-	due_ms = (uv_hrtime() + (delay_ns > 0 ? (uint64_t)delay_ns : 0) + LOOP_NS_PER_MS - 1) / LOOP_NS_PER_MS;
+	due_ms = (uv_hrtime() + (delay_ns > 0 ? (uint64_t)delay_ns : 0) + LOOP_NS_PER_MS - 1) /
+		 LOOP_NS_PER_MS;
 	if (delay_ns <= 0)
 		due_ms = now_ms;
 	uv_timer_start(timer, cb, due_ms > now_ms ? due_ms - now_ms : 0, 0);

@@ -20,9 +20,9 @@
 
 #define LINE_MAX_BYTES 4096
 #define READ_BYTES 65536
-#define READS_PER_TURN 4        /* a chatty child must not hold the loop */
-#define LAST_READS 64           /* more than a pipe holds */
-#define LINGER_MS 200           /* how long output of a grandchild is waited for behind the exit */
+#define READS_PER_TURN 4 /* a chatty child must not hold the loop */
+#define LAST_READS 64	 /* more than a pipe holds */
+#define LINGER_MS 200	 /* how long output of a grandchild is waited for behind the exit */
 #define MAX_EXTRA_FDS 32
 #define MAX_CAPTURE_BYTES (256u << 20)
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,8 +33,8 @@ struct output {
 	uv_poll_t poll;
 	int fd;
 	bool is_stderr;
-	bool open;              /* no end of file yet */
-	char *buf;              /* capture, or the line that is being collected */
+	bool open; /* no end of file yet */
+	char *buf; /* capture, or the line that is being collected */
 	size_t len, cap;
 };
 
@@ -44,7 +44,7 @@ struct proc {
 	pid_t pid;
 	int pidfd;
 	uv_poll_t exit_poll;
-	uv_timer_t timer;       /* first the timeout, behind the exit the wait for output */
+	uv_timer_t timer; /* first the timeout, behind the exit the wait for output */
 	struct output out, errout;
 	bool is_child;
 	bool exited;
@@ -177,7 +177,8 @@ static void line_add(struct output *o, const char *data, size_t n)
 			o->proc->on_line(o->proc->data, o->buf, o->is_stderr);
 			continue;
 		}
-		o->buf[o->len++] = data[i] ? data[i] : '?'; /* a NUL would hide the rest of the line */
+		o->buf[o->len++] =
+			data[i] ? data[i] : '?'; /* a NUL would hide the rest of the line */
 		if (o->len == LINE_MAX_BYTES)
 			line_flush(o);
 	}
@@ -228,7 +229,8 @@ static bool read_some(struct output *o, unsigned reads)
 	ssize_t n;
 
 	for (unsigned i = 0; i < reads; i++) {
-		/* on_line may start a child whose output lands in `chunk`: lines come from the stack. */
+		/* on_line may start a child whose output lands in `chunk`: lines come from the
+		 * stack. */
 		if (p->on_line)
 			n = read(o->fd, part, sizeof(part));
 		else
@@ -366,13 +368,14 @@ static int look_up(const char *name, char **ret_path, struct error *err)
 	const char *path = getenv("PATH");
 
 	if (str_empty(name))
-		return error_set(err, ERR_INVALID, "program name is empty, accepted is a path or a name in PATH");
+		return error_set(err, ERR_INVALID,
+				 "program name is empty, accepted is a path or a name in PATH");
 	if (strchr(name, '/')) {
 		*ret_path = xstrdup(name);
 		return 0;
 	}
 
-	for (const char *dir = str_empty(path) ? DEFAULT_PATH : path; dir; ) {
+	for (const char *dir = str_empty(path) ? DEFAULT_PATH : path; dir;) {
 		const char *end = strchrnul(dir, ':');
 		char *full = xasprintf("%.*s/%s", (int)(end - dir), dir, name);
 
@@ -400,13 +403,14 @@ static int stdin_open(const struct proc_options *o, struct error *err)
 	fd = memfd_create("stdin", MFD_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(err, errno, "stdin of %s", o->argv[0]);
-	for (size_t done = 0; done < o->stdin_len; ) {
+	for (size_t done = 0; done < o->stdin_len;) {
 		ssize_t n = write(fd, o->stdin_data + done, o->stdin_len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			error_set_errno(err, errno, "stdin of %s, %zu bytes", o->argv[0], o->stdin_len);
+			error_set_errno(err, errno, "stdin of %s, %zu bytes", o->argv[0],
+					o->stdin_len);
 			close(fd);
 			return -1;
 		}
@@ -440,10 +444,12 @@ static void default_env(struct strv *env)
 static int options_check(const struct proc_options *o, struct error *err)
 {
 	if (o->n_extra_fds > MAX_EXTRA_FDS)
-		return error_set(err, ERR_INVALID, "%u extra descriptors for %s, accepted are at most %d",
+		return error_set(err, ERR_INVALID,
+				 "%u extra descriptors for %s, accepted are at most %d",
 				 o->n_extra_fds, o->argv[0], MAX_EXTRA_FDS);
 	if (o->max_capture > MAX_CAPTURE_BYTES)
-		return error_set(err, ERR_INVALID, "capture of %zu bytes of %s, accepted are at most %u",
+		return error_set(err, ERR_INVALID,
+				 "capture of %zu bytes of %s, accepted are at most %u",
 				 o->max_capture, o->argv[0], MAX_CAPTURE_BYTES);
 	return 0;
 }
@@ -487,10 +493,13 @@ struct proc *proc_spawn(uv_loop_t *loop, const struct proc_options *options, str
 	in = stdin_open(options, err);
 	if (in < 0)
 		return NULL;
-	if (piped && (output_pipe(&out_read, &out, err) < 0 || output_pipe(&err_read, &errout, err) < 0))
+	if (piped &&
+	    (output_pipe(&out_read, &out, err) < 0 || output_pipe(&err_read, &errout, err) < 0))
 		return NULL;
 
-	pid = start(options, (const int[]){in, piped ? out : STDERR_FILENO, piped ? errout : STDERR_FILENO}, err);
+	pid = start(options,
+		    (const int[]){in, piped ? out : STDERR_FILENO, piped ? errout : STDERR_FILENO},
+		    err);
 	if (pid < 0)
 		return NULL;
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */
@@ -512,7 +521,8 @@ struct proc *proc_spawn(uv_loop_t *loop, const struct proc_options *options, str
 		output_open(p, &p->errout, TAKE_FD(err_read));
 	}
 	if (options->timeout_ms)
-		loop_timer_in(&p->timer, (int64_t)MIN(options->timeout_ms, INT64_MAX / 1000000) * 1000000,
+		loop_timer_in(&p->timer,
+			      (int64_t)MIN(options->timeout_ms, INT64_MAX / 1000000) * 1000000,
 			      on_timeout);
 	return p;
 }
@@ -563,8 +573,8 @@ uint64_t proc_start_time(pid_t pid)
 	return p && sscanf(p, "%" SCNu64, &ticks) == 1 ? ticks : 0;
 }
 
-struct proc *proc_watch(uv_loop_t *loop, pid_t pid, uint64_t start_time, proc_exit_cb on_exit, void *data,
-			struct error *err)
+struct proc *proc_watch(uv_loop_t *loop, pid_t pid, uint64_t start_time, proc_exit_cb on_exit,
+			void *data, struct error *err)
 {
 	struct proc *p;
 	uint64_t found;
@@ -584,7 +594,8 @@ struct proc *proc_watch(uv_loop_t *loop, pid_t pid, uint64_t start_time, proc_ex
 	found = start_time ? proc_start_time(pid) : 0;
 	if (found != start_time) {
 		close(pidfd);
-		error_set(err, ERR_NOT_FOUND, "pid %d is another process: started at tick %" PRIu64 ", not %" PRIu64,
+		error_set(err, ERR_NOT_FOUND,
+			  "pid %d is another process: started at tick %" PRIu64 ", not %" PRIu64,
 			  (int)pid, found, start_time);
 		return NULL;
 	}

@@ -55,7 +55,8 @@ struct kernel_sigaction {
 
 CHILD_SIDE static void reset_signals(void)
 {
-	const struct kernel_sigaction act = {0}; /* SIG_DFL, also for what we ignore: exec keeps SIG_IGN */
+	const struct kernel_sigaction act = {
+		0}; /* SIG_DFL, also for what we ignore: exec keeps SIG_IGN */
 	const uint64_t none = 0;
 
 	for (int sig = 1; sig <= KERNEL_SIGNALS; sig++) {
@@ -88,7 +89,8 @@ CHILD_SIDE static int place_fds(struct child *c)
 			return -1;
 	}
 
-	/* Whatever some library opened without close-on-exec. A kernel that cannot is no reason to fail. */
+	/* Whatever some library opened without close-on-exec. A kernel that cannot is no reason to
+	 * fail. */
 	syscall(SYS_close_range, o->n_fds, ~0u, CLOSE_RANGE_CLOEXEC);
 	return 0;
 }
@@ -125,7 +127,8 @@ CHILD_SIDE static int child_main(void *data)
 	return 127; /* clone()'s trampoline exits with it: no exit handlers run */
 }
 
-static int reap_failed(pid_t pid, int report_fd, const struct proc_fork_options *o, struct error *err)
+static int reap_failed(pid_t pid, int report_fd, const struct proc_fork_options *o,
+		       struct error *err)
 {
 	struct report report;
 	ssize_t n;
@@ -154,14 +157,16 @@ pid_t proc_fork(const struct proc_fork_options *options, struct error *err)
 	pid_t pid;
 
 	if (options->n_fds < 3 || options->n_fds > MAX_FDS)
-		return error_set(err, ERR_INVALID, "%u descriptors for a child, accepted are 3 to %u",
-				 options->n_fds, MAX_FDS);
+		return error_set(err, ERR_INVALID,
+				 "%u descriptors for a child, accepted are 3 to %u", options->n_fds,
+				 MAX_FDS);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, errno, "pipe for %s", options->path);
 	read_fd = fds[0];
 	c.report_fd = fds[1];
 
-	stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED) {
 		saved = errno;
 		close(fds[1]);

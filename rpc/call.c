@@ -8,7 +8,8 @@
 #include <grpc/slice.h>
 #include <string.h>
 
-/* ---------------------------------------------------------------- operations; all under the mutex */
+/* ---------------------------------------------------------------- operations; all under the mutex
+ */
 
 static void post(struct rpc_call *call, const grpc_op *ops, size_t n, struct tag *tag)
 {
@@ -23,7 +24,8 @@ static void post(struct rpc_call *call, const grpc_op *ops, size_t n, struct tag
 
 static void arm_read(struct rpc_call *call)
 {
-	const grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->read_buffer};
+	const grpc_op op = {.op = GRPC_OP_RECV_MESSAGE,
+			    .data.recv_message.recv_message = &call->read_buffer};
 
 	call->reading = true;
 	post(call, &op, 1, &call->read_tag);
@@ -33,8 +35,9 @@ static void arm_read(struct rpc_call *call)
 static bool wants_reads(const struct rpc_call *call, unsigned divisor)
 {
 	/* A client reads on behind the status, until gRPC says that nothing is left. */
-	return !call->reading && !call->read_ended && !call->discard && !(call->over && !call->is_client) &&
-	       call->n_inbox < MAX_INBOX / divisor && call->inbox_bytes < MAX_INBOX_BYTES / divisor;
+	return !call->reading && !call->read_ended && !call->discard &&
+	       !(call->over && !call->is_client) && call->n_inbox < MAX_INBOX / divisor &&
+	       call->inbox_bytes < MAX_INBOX_BYTES / divisor;
 }
 
 static void out_msg_free(struct out_msg *m)
@@ -74,10 +77,12 @@ static void fin_op(struct rpc_call *call, grpc_op *op, grpc_slice *details)
 		*op = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
 		return;
 	}
-	*details = grpc_slice_from_copied_string(call->status.code == ERR_OK ? "" : call->status.msg);
-	*op = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
-			.data.send_status_from_server = {.status = (grpc_status_code)call->status.code,
-							 .status_details = details}};
+	*details =
+		grpc_slice_from_copied_string(call->status.code == ERR_OK ? "" : call->status.msg);
+	*op = (grpc_op){
+		.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+		.data.send_status_from_server = {.status = (grpc_status_code)call->status.code,
+						 .status_details = details}};
 }
 
 /* Start the next send if none is under way: first metadata, a message and the end share a batch. */
@@ -97,9 +102,10 @@ static void pump(struct rpc_call *call)
 	if (m) {
 		STAILQ_REMOVE_HEAD(&call->outbox, link);
 		call->in_flight = m;
-		ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE,
-				     .flags = STAILQ_EMPTY(&call->outbox) ? 0 : GRPC_WRITE_BUFFER_HINT,
-				     .data.send_message.send_message = m->buffer};
+		ops[n++] =
+			(grpc_op){.op = GRPC_OP_SEND_MESSAGE,
+				  .flags = STAILQ_EMPTY(&call->outbox) ? 0 : GRPC_WRITE_BUFFER_HINT,
+				  .data.send_message.send_message = m->buffer};
 	}
 	if (call->fin == FIN_WANTED && STAILQ_EMPTY(&call->outbox)) {
 		fin_op(call, &ops[n++], &details);
@@ -113,18 +119,21 @@ static void pump(struct rpc_call *call)
 static int send_check(const struct rpc_call *call, size_t len, struct error *err)
 {
 	if (len > RPC_MAX_MESSAGE_BYTES)
-		return error_set(err, ERR_EXHAUSTED, "message of %zu bytes, accepted are at most %u", len,
+		return error_set(err, ERR_EXHAUSTED,
+				 "message of %zu bytes, accepted are at most %u", len,
 				 RPC_MAX_MESSAGE_BYTES);
 	if (call->over || call->cancelled_here || call->fin != FIN_NONE)
 		return error_set(err, ERR_CANCELLED, "the call has ended");
 	if (call->unsent + len > MAX_UNSENT_BYTES)
-		return error_set(err, ERR_EXHAUSTED, "%zu bytes wait for a slow peer, accepted are at most %u",
+		return error_set(err, ERR_EXHAUSTED,
+				 "%zu bytes wait for a slow peer, accepted are at most %u",
 				 call->unsent + len, MAX_UNSENT_BYTES);
 	return 0;
 }
 
 /* Under the mutex. `last`: the end of our side leaves in the same batch. */
-static int queue_msg(struct rpc_call *call, const ProtobufCMessage *msg, bool last, struct error *err)
+static int queue_msg(struct rpc_call *call, const ProtobufCMessage *msg, bool last,
+		     struct error *err)
 {
 	struct out_msg *m = xnew(struct out_msg);
 
@@ -161,10 +170,12 @@ static void refuse_message(struct rpc_call *call, const struct error *err)
 	call->read_ended = true;
 	if (!call->is_client) {
 		fail_locked(call, err->code, err->msg);
-	} else if (!call->over) {
-		call->status = *err;
-		grpc_call_cancel(call->call, NULL);
+		return;
 	}
+	if (call->status.code == ERR_OK)
+		call->status = *err; /* also when the server has said OK meanwhile */
+	if (!call->over)
+		grpc_call_cancel(call->call, NULL);
 }
 
 static void on_read(struct tag *tag, bool ok)
@@ -232,10 +243,13 @@ static void take_client_status(struct rpc_call *call)
 	char text[ERROR_MSG_MAX];
 
 	if (call->status.code == ERR_OK && call->code != GRPC_STATUS_OK) {
-		codec_clean_text(GRPC_SLICE_START_PTR(call->details), GRPC_SLICE_LENGTH(call->details), text,
-				 sizeof(text));
-		error_set(&call->status, (int)call->code > 0 && (int)call->code <= ERR_UNAUTHENTICATED ?
-			  (enum error_code)call->code : ERR_UNKNOWN, "%s", text);
+		codec_clean_text(GRPC_SLICE_START_PTR(call->details),
+				 GRPC_SLICE_LENGTH(call->details), text, sizeof(text));
+		error_set(&call->status,
+			  (int)call->code > 0 && (int)call->code <= ERR_UNAUTHENTICATED
+				  ? (enum error_code)call->code
+				  : ERR_UNKNOWN,
+			  "%s", text);
 	}
 }
 
@@ -401,12 +415,15 @@ static bool passes_guard(struct rpc_call *call)
 	call->guarded = true;
 	if (call->muted)
 		return false;
-	if (server_check_peer(call->server, &call->peer, &err) == 0 && !(call->method->m.allow & call->peer.role))
-		error_set(&err, ERR_DENIED, "%s is not for this peer: its role was taken back", call->method->m.name);
-	if (error_is_set(&err)) {
+	if (server_check_peer(call->server, &call->peer, &err) < 0) {
 		call->muted = true;
-		call_fail(call, err.code, err.msg);
+	} else if (!(call->method->m.allow & call->peer.role)) {
+		call->muted = true;
+		error_set(&err, ERR_DENIED, "%s is not for this peer: its role was taken back",
+			  call->method->m.name);
 	}
+	if (call->muted)
+		call_fail(call, err.code, err.msg);
 	return !call->muted;
 }
 
@@ -464,7 +481,8 @@ void call_begin_client(struct rpc_call *call, const ProtobufCMessage *request)
 		{.op = GRPC_OP_RECV_INITIAL_METADATA,
 		 .data.recv_initial_metadata.recv_initial_metadata = &call->initial_md},
 		{.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-		 .data.recv_status_on_client = {.trailing_metadata = &call->trailing_md, .status = &call->code,
+		 .data.recv_status_on_client = {.trailing_metadata = &call->trailing_md,
+						.status = &call->code,
 						.status_details = &call->details}},
 	};
 

@@ -18,10 +18,10 @@
 struct rpc_channel {
 	struct rpc *rpc;
 	LIST_ENTRY(rpc_channel) link;
-	grpc_channel *channel;      /* NULL once closed */
+	grpc_channel *channel; /* NULL once closed */
 	char *target, *server_name;
 	struct rpc_creds *creds;
-	uint64_t generation;        /* of the credentials in use */
+	uint64_t generation; /* of the credentials in use */
 	uint64_t keepalive_ms, keepalive_timeout_ms;
 	LIST_HEAD(, rpc_call) calls;
 };
@@ -44,43 +44,69 @@ static grpc_channel *channel_open(struct rpc_channel *c)
 	args[n++] = arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 	args[n++] = arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0); /* lets windows grow to many MiB */
 	args[n++] = arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES);
-	args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0); /* else http_proxy is asked even for 127.0.0.1 */
+	/* Else http_proxy of the environment is asked, even for 127.0.0.1. */
+	args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
 	args[n++] = arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
 	args[n++] = arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
 	args[n++] = arg_int(GRPC_ARG_ENABLE_RETRIES, 0); /* who calls decides that */
 	args[n++] = arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS);
 	args[n++] = arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_MAX_MS);
-	args[n++] = arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS); /* so it is called */
+	/* This is what the connect timeout is called. */
+	args[n++] = arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
 	args[n++] = arg_int(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_AGAIN_MS);
 	if (c->keepalive_ms) {
 		args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, (int)MIN(c->keepalive_ms, INT_MAX));
-		args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, (int)MIN(c->keepalive_timeout_ms, INT_MAX));
+		args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+				    (int)MIN(c->keepalive_timeout_ms, INT_MAX));
 		args[n++] = arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-		args[n++] = arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* default: silent after two */
+		/* By default keepalive falls silent after two pings. */
+		args[n++] = arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 	}
 	if (c->creds)
-		args[n++] = (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+		args[n++] = (grpc_arg){.type = GRPC_ARG_STRING,
+				       .key = (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
 				       .value.string = c->server_name};
 	assert(n <= ARRAY_SIZE(args));
 
-	creds = c->creds ? creds_for_channel(c->creds, &c->generation) : grpc_insecure_credentials_create();
-	channel = grpc_channel_create(c->target, creds, &(grpc_channel_args){.num_args = n, .args = args});
+	creds = c->creds ? creds_for_channel(c->creds, &c->generation)
+			 : grpc_insecure_credentials_create();
+	channel = grpc_channel_create(c->target, creds,
+				      &(grpc_channel_args){.num_args = n, .args = args});
 	grpc_channel_credentials_release(creds);
 	return channel;
+}
+
+/* As gRPC wants it: a URI, in which the brackets of an IPv6 address have to be escaped. */
+static char *target_uri(const char *target)
+{
+	_cleanup_strbuf_ struct strbuf uri = {0};
+
+	if (str_starts(target, "unix:"))
+		return xstrdup(target);
+	strbuf_puts(&uri, "dns:///");
+	for (const char *p = target; *p; p++) {
+		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
+		    (*p >= 'A' && *p <= 'Z') || strchr("-._:", *p))
+			strbuf_putc(&uri, *p);
+		else
+			strbuf_printf(&uri, "%%%02X", (unsigned char)*p);
+	}
+	return strbuf_take(&uri);
 }
 
 struct rpc_channel *rpc_channel_new(struct rpc *rpc, const struct rpc_channel_options *options)
 {
 	struct rpc_channel *c = xnew(struct rpc_channel);
-	bool is_unix = str_starts(options->target, "unix:");
 
-	assert(options->creds || is_unix); /* no plain text on a network */
+	/* No plain text on a network. */
+	assert(options->creds || str_starts(options->target, "unix:"));
 	c->rpc = rpc;
-	c->target = is_unix ? xstrdup(options->target) : xasprintf("dns:///%s", options->target);
+	c->target = target_uri(options->target);
 	c->server_name = xstrdup(options->server_name ? options->server_name : RPC_MANAGER_NAME);
 	c->creds = options->creds ? rpc_creds_ref(options->creds) : NULL;
 	c->keepalive_ms = options->keepalive_ms;
-	c->keepalive_timeout_ms = options->keepalive_timeout_ms ? options->keepalive_timeout_ms : options->keepalive_ms;
+	c->keepalive_timeout_ms = options->keepalive_timeout_ms ? options->keepalive_timeout_ms
+								: options->keepalive_ms;
 	LIST_INIT(&c->calls);
 	if (!rpc->closing)
 		c->channel = channel_open(c);
@@ -146,14 +172,17 @@ static gpr_timespec deadline_of(uint64_t timeout_ms)
 {
 	if (timeout_ms == 0)
 		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
-	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-			    gpr_time_from_millis((int64_t)MIN(timeout_ms, INT64_MAX / 1000), GPR_TIMESPAN));
+	return gpr_time_add(
+		gpr_now(GPR_CLOCK_MONOTONIC),
+		gpr_time_from_millis((int64_t)MIN(timeout_ms, INT64_MAX / 1000), GPR_TIMESPAN));
 }
 
-static struct rpc_call *call_create(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
-				    const char *name, uint64_t timeout_ms)
+static struct rpc_call *call_create(struct rpc_channel *channel,
+				    const ProtobufCServiceDescriptor *service, const char *name,
+				    uint64_t timeout_ms)
 {
-	const ProtobufCMethodDescriptor *desc = protobuf_c_service_descriptor_get_method_by_name(service, name);
+	const ProtobufCMethodDescriptor *desc =
+		protobuf_c_service_descriptor_get_method_by_name(service, name);
 	struct rpc_call *call = call_new(channel->rpc);
 	char path[MAX_METHOD_PATH];
 	grpc_slice slice;
@@ -162,7 +191,8 @@ static struct rpc_call *call_create(struct rpc_channel *channel, const ProtobufC
 	assert(desc);
 	call->is_client = true;
 	call->in_type = desc->output;
-	if (channel->channel && channel->creds && creds_generation(channel->creds) != channel->generation)
+	if (channel->channel && channel->creds &&
+	    creds_generation(channel->creds) != channel->generation)
 		rpc_channel_renew(channel);
 	if (!channel->channel) {
 		/* Closing: it ends like any other call, and not inside this function. */
@@ -173,8 +203,9 @@ static struct rpc_call *call_create(struct rpc_channel *channel, const ProtobufC
 	len = snprintf(path, sizeof(path), "/%s/%s", service->name, name);
 	assert(len > 0 && (size_t)len < sizeof(path));
 	slice = grpc_slice_from_copied_string(path);
-	call->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, channel->rpc->cq,
-					      slice, NULL, deadline_of(timeout_ms), NULL);
+	call->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+					      channel->rpc->cq, slice, NULL,
+					      deadline_of(timeout_ms), NULL);
 	grpc_slice_unref(slice);
 	call->channel = channel;
 	LIST_INSERT_HEAD(&channel->calls, call, link);
@@ -191,7 +222,8 @@ static struct rpc_call *call_start(struct rpc_call *call, const ProtobufCMessage
 }
 
 struct rpc_call *rpc_stream(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
-			    const char *method, uint64_t timeout_ms, const struct rpc_handlers *handlers, void *data)
+			    const char *method, uint64_t timeout_ms,
+			    const struct rpc_handlers *handlers, void *data)
 {
 	struct rpc_call *call = call_create(channel, service, method, timeout_ms);
 

@@ -56,9 +56,7 @@ static void *arena_alloc(void *data, size_t size)
 	return p;
 }
 
-static void arena_free(void *data, void *p)
-{
-}
+static void arena_free(void *data, void *p) {}
 
 static struct arena_msg *arena_new(size_t len)
 {
@@ -126,7 +124,12 @@ static bool skip(struct cursor *c, uint64_t n)
 static size_t utf8_sequence(const uint8_t *p, const uint8_t *end, uint32_t *ret)
 {
 	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+	size_t n = *p < 0x80   ? 1
+		   : *p < 0xc2 ? 0
+		   : *p < 0xe0 ? 2
+		   : *p < 0xf0 ? 3
+		   : *p < 0xf5 ? 4
+			       : 0;
 	uint32_t cp;
 
 	if (n == 0 || n > (size_t)(end - p))
@@ -166,7 +169,8 @@ void codec_clean_text(const void *text, size_t len, char *ret, size_t size)
 
 	while (p < end) {
 		size_t n = utf8_sequence(p, end, &cp);
-		bool ok = n && ((cp >= 0x20 && cp < 0x7f) || cp >= 0xa0 || cp == '\n' || cp == '\t');
+		bool ok =
+			n && ((cp >= 0x20 && cp < 0x7f) || cp >= 0xa0 || cp == '\n' || cp == '\t');
 
 		if (out + (ok ? n : 1) >= size)
 			break;
@@ -180,12 +184,14 @@ void codec_clean_text(const void *text, size_t len, char *ret, size_t size)
 	ret[out] = '\0';
 }
 
-static int bytes_check(const ProtobufCMessageDescriptor *type, struct cursor c, unsigned depth, struct error *err);
+static int bytes_check(const ProtobufCMessageDescriptor *type, struct cursor c, unsigned depth,
+		       struct error *err);
 
-static int field_check(const ProtobufCMessageDescriptor *type, uint64_t number, unsigned wire, struct cursor *c,
-		       unsigned depth, struct error *err)
+static int field_check(const ProtobufCMessageDescriptor *type, uint64_t number, unsigned wire,
+		       struct cursor *c, unsigned depth, struct error *err)
 {
-	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, (unsigned)number);
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field(type, (unsigned)number);
 	const uint8_t *start;
 	uint64_t n;
 	bool ok;
@@ -207,25 +213,32 @@ static int field_check(const ProtobufCMessageDescriptor *type, uint64_t number, 
 		if (!ok || !field)
 			break;
 		if (field->type == PROTOBUF_C_TYPE_STRING && !text_ok(start, n))
-			return error_set(err, ERR_INVALID, "%s.%s is not UTF-8 text without NUL", type->name, field->name);
+			return error_set(err, ERR_INVALID, "%s.%s is not UTF-8 text without NUL",
+					 type->name, field->name);
 		if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-			return bytes_check(field->descriptor, (struct cursor){start, start + n}, depth + 1, err);
+			return bytes_check(field->descriptor, (struct cursor){start, start + n},
+					   depth + 1, err);
 		break;
 	default:
 		ok = false;
 	}
-	return ok ? 0 : error_set(err, ERR_INVALID, "%s: malformed field %u", type->name, (unsigned)number);
+	return ok ? 0
+		  : error_set(err, ERR_INVALID, "%s: malformed field %u", type->name,
+			      (unsigned)number);
 }
 
-static int bytes_check(const ProtobufCMessageDescriptor *type, struct cursor c, unsigned depth, struct error *err)
+static int bytes_check(const ProtobufCMessageDescriptor *type, struct cursor c, unsigned depth,
+		       struct error *err)
 {
 	uint64_t tag;
 
 	if (depth >= CODEC_MAX_DEPTH)
-		return error_set(err, ERR_INVALID, "%s: nested deeper than %d messages", type->name, CODEC_MAX_DEPTH);
+		return error_set(err, ERR_INVALID, "%s: nested deeper than %d messages", type->name,
+				 CODEC_MAX_DEPTH);
 	while (c.p < c.end) {
 		if (!take_varint(&c, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
-			return error_set(err, ERR_INVALID, "%s: malformed field number", type->name);
+			return error_set(err, ERR_INVALID, "%s: malformed field number",
+					 type->name);
 		if (field_check(type, tag >> 3, tag & 7, &c, depth, err) < 0)
 			return -1;
 	}
@@ -251,15 +264,15 @@ bool codec_type_is_bounded(const ProtobufCMessageDescriptor *type)
 
 /* ---------------------------------------------------------------- unpack, pack */
 
-struct codec_msg *codec_unpack_bytes(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
-				     size_t max_bytes, struct error *err)
+struct codec_msg *codec_unpack_bytes(const ProtobufCMessageDescriptor *type, const void *data,
+				     size_t len, size_t max_bytes, struct error *err)
 {
 	static const uint8_t nothing;
 	struct arena_msg *a;
 
 	if (len > max_bytes) {
-		error_set(err, ERR_EXHAUSTED, "message %s of %zu bytes, accepted are at most %zu", type->name, len,
-			  max_bytes);
+		error_set(err, ERR_EXHAUSTED, "message %s of %zu bytes, accepted are at most %zu",
+			  type->name, len, max_bytes);
 		return NULL;
 	}
 	if (len == 0)
@@ -271,17 +284,19 @@ struct codec_msg *codec_unpack_bytes(const ProtobufCMessageDescriptor *type, con
 	a->base.msg = protobuf_c_message_unpack(type, &a->allocator, len, data);
 	if (!a->base.msg) {
 		if (a->left < len)
-			error_set(err, ERR_EXHAUSTED, "message %s of %zu bytes takes too much memory", type->name, len);
+			error_set(err, ERR_EXHAUSTED,
+				  "message %s of %zu bytes takes too much memory", type->name, len);
 		else
-			error_set(err, ERR_INVALID, "message %s of %zu bytes is malformed", type->name, len);
+			error_set(err, ERR_INVALID, "message %s of %zu bytes is malformed",
+				  type->name, len);
 		codec_msg_free(&a->base);
 		return NULL;
 	}
 	return &a->base;
 }
 
-struct codec_msg *codec_unpack(const ProtobufCMessageDescriptor *type, struct grpc_byte_buffer *buffer,
-			       size_t max_bytes, struct error *err)
+struct codec_msg *codec_unpack(const ProtobufCMessageDescriptor *type,
+			       struct grpc_byte_buffer *buffer, size_t max_bytes, struct error *err)
 {
 	grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
 	grpc_byte_buffer_reader reader;
@@ -295,8 +310,8 @@ struct codec_msg *codec_unpack(const ProtobufCMessageDescriptor *type, struct gr
 	if (slices->length > max_bytes || slices->count == 0)
 		return codec_unpack_bytes(type, NULL, slices->length, max_bytes, err);
 	if (slices->count == 1)
-		return codec_unpack_bytes(type, GRPC_SLICE_START_PTR(slices->slices[0]), slices->length, max_bytes,
-					  err);
+		return codec_unpack_bytes(type, GRPC_SLICE_START_PTR(slices->slices[0]),
+					  slices->length, max_bytes, err);
 
 	if (!grpc_byte_buffer_reader_init(&reader, buffer)) {
 		error_set(err, ERR_INVALID, "message %s cannot be read", type->name);
@@ -304,7 +319,8 @@ struct codec_msg *codec_unpack(const ProtobufCMessageDescriptor *type, struct gr
 	}
 	all = grpc_byte_buffer_reader_readall(&reader);
 	grpc_byte_buffer_reader_destroy(&reader);
-	msg = codec_unpack_bytes(type, GRPC_SLICE_START_PTR(all), GRPC_SLICE_LENGTH(all), max_bytes, err);
+	msg = codec_unpack_bytes(type, GRPC_SLICE_START_PTR(all), GRPC_SLICE_LENGTH(all), max_bytes,
+				 err);
 	grpc_slice_unref(all);
 	return msg;
 }

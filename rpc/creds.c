@@ -8,11 +8,12 @@
 struct rpc_creds {
 	pthread_mutex_t mutex;
 	unsigned refs;
-	uint64_t generation;        /* changes with the material, starts at 1 */
+	uint64_t generation; /* changes with the material, starts at 1 */
 	char *root_pem, *cert_pem, *key_pem;
 };
 
-static void set_pem(struct rpc_creds *creds, const char *root_pem, const char *cert_pem, const char *key_pem)
+static void set_pem(struct rpc_creds *creds, const char *root_pem, const char *cert_pem,
+		    const char *key_pem)
 {
 	if (creds->key_pem)
 		mem_wipe(creds->key_pem, strlen(creds->key_pem));
@@ -35,10 +36,12 @@ struct rpc_creds *rpc_creds_new(const char *root_pem, const char *cert_pem, cons
 	return creds;
 }
 
-void rpc_creds_update(struct rpc_creds *creds, const char *root_pem, const char *cert_pem, const char *key_pem)
+void rpc_creds_update(struct rpc_creds *creds, const char *root_pem, const char *cert_pem,
+		      const char *key_pem)
 {
 	/* Copied first: the caller may pass what we are about to free. */
-	_cleanup_free_ char *root = xstrdup(root_pem), *cert = xstrdup(cert_pem), *key = xstrdup(key_pem);
+	_cleanup_free_ char *root = xstrdup(root_pem), *cert = xstrdup(cert_pem),
+			    *key = xstrdup(key_pem);
 
 	pthread_mutex_lock(&creds->mutex);
 	set_pem(creds, root, cert, key);
@@ -90,17 +93,20 @@ grpc_channel_credentials *creds_for_channel(struct rpc_creds *creds, uint64_t *r
 	pthread_mutex_lock(&creds->mutex);
 	pair.private_key = creds->key_pem;
 	pair.cert_chain = creds->cert_pem;
-	ret = grpc_ssl_credentials_create_ex(creds->root_pem, creds->key_pem ? &pair : NULL, NULL, NULL);
+	ret = grpc_ssl_credentials_create_ex(creds->root_pem, creds->key_pem ? &pair : NULL, NULL,
+					     NULL);
 	*ret_generation = creds->generation;
 	pthread_mutex_unlock(&creds->mutex);
 	return ret;
 }
 
 /* Once per handshake, on the thread that runs it: cheap when nothing changed. */
-static grpc_ssl_certificate_config_reload_status on_fetch(void *data, grpc_ssl_server_certificate_config **ret)
+static grpc_ssl_certificate_config_reload_status on_fetch(void *data,
+							  grpc_ssl_server_certificate_config **ret)
 {
 	struct cert_fetcher *f = data;
-	grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+	grpc_ssl_certificate_config_reload_status status =
+		GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
 	grpc_ssl_pem_key_cert_pair pair;
 	struct rpc_creds *creds;
 

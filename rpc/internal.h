@@ -47,6 +47,7 @@ struct rpc {
 	STAILQ_HEAD(, ready) ready; /* under mutex */
 	atomic_size_t n_calls;      /* up on any thread, down on the loop */
 	atomic_bool poller_ended;
+	struct peer_cache *peers;   /* the poller's */
 	/* loop only */
 	LIST_HEAD(, rpc_server) servers;
 	LIST_HEAD(, rpc_channel) channels;
@@ -91,10 +92,14 @@ void cert_fetchers_free(struct rpc *rpc);
 
 /* ---------------------------------------------------------------- peer.c */
 
-/* Who calls. Any thread. `local`: through a server without TLS. */
-void peer_of_call(grpc_call *call, bool local, struct rpc_peer *ret_peer);
-/* Roles and ids of a verified certificate; role ANONYMOUS when it is not one of ours or not valid at `now`. */
-void peer_from_pem(const char *pem, size_t len, time_t now, struct rpc_peer *ret_peer);
+/* What certificates were parsed to; one thread, the poller. */
+struct peer_cache *peer_cache_new(void);
+void peer_cache_free(struct peer_cache *cache);
+
+/* Who calls. `local`: through a server without TLS. */
+void peer_of_call(struct peer_cache *cache, grpc_call *call, bool local, struct rpc_peer *ret_peer);
+/* Role and ids of a verified certificate; role ANONYMOUS when it is not one of ours or not valid at `now`. */
+void peer_from_pem(struct peer_cache *cache, const char *pem, size_t len, time_t now, struct rpc_peer *ret_peer);
 
 /* ---------------------------------------------------------------- call.c */
 

@@ -19,18 +19,21 @@ static void on_grpc_log(gpr_log_func_args *args)
 	char at[128];
 
 	snprintf(at, sizeof(at), "%s:%d", file ? file + 1 : args->file, args->line);
-	log_debug("grpc", kv_str("severity", gpr_log_severity_string(args->severity)), kv_str("at", at),
-		  kv_str("message", args->message));
+	log_debug("grpc", kv_str("severity", gpr_log_severity_string(args->severity)),
+		  kv_str("at", at), kv_str("message", args->message));
 }
 
 /*
- * Debian builds abseil with the deadlock detection of its mutex on, in the mode that aborts the process;
- * gRPC has lock orders that it takes for a cycle when peers go away. There is no C name for the switch.
+ * Debian builds abseil with the deadlock detection of its mutex on, in the mode that aborts the
+ * process; gRPC has lock orders that it takes for a cycle when peers go away. There is no C name
+ * for the switch.
  */
 static void deadlock_detection_off(void)
 {
 	void (*set_mode)(int);
-	void *symbol = dlsym(RTLD_DEFAULT, "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE");
+	void *symbol =
+		dlsym(RTLD_DEFAULT,
+		      "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE");
 
 	if (!symbol) {
 		log_debug("grpc_deadlock_detection_unknown");
@@ -45,7 +48,8 @@ static void library_init(void)
 	deadlock_detection_off();
 	gpr_set_log_function(on_grpc_log);
 	grpc_init();
-	gpr_set_log_verbosity(log_enabled(LOG_LEVEL_DEBUG) ? GPR_LOG_SEVERITY_INFO : GPR_LOG_SEVERITY_ERROR);
+	gpr_set_log_verbosity(log_enabled(LOG_LEVEL_DEBUG) ? GPR_LOG_SEVERITY_INFO
+							   : GPR_LOG_SEVERITY_ERROR);
 }
 
 /* ---------------------------------------------------------------- poller thread */
@@ -56,7 +60,8 @@ static void *poller_main(void *data)
 
 	pthread_setname_np(pthread_self(), "rpc-poller");
 	for (;;) {
-		grpc_event ev = grpc_completion_queue_next(rpc->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+		grpc_event ev = grpc_completion_queue_next(
+			rpc->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 		struct tag *tag = ev.tag;
 
 		if (ev.type == GRPC_QUEUE_SHUTDOWN)
@@ -104,13 +109,15 @@ bool rpc_is_ready(struct rpc *rpc, const struct ready *ready)
 
 void rpc_check_closed(struct rpc *rpc)
 {
-	if (!rpc->closing || rpc->cq_shut_down || rpc->n_servers > 0 || atomic_load(&rpc->n_calls) > 0)
+	if (!rpc->closing || rpc->cq_shut_down || rpc->n_servers > 0 ||
+	    atomic_load(&rpc->n_calls) > 0)
 		return;
 	rpc->cq_shut_down = true;
 	grpc_completion_queue_shutdown(rpc->cq);
 }
 
-/* What was queued when we came; what comes meanwhile signals again, so other handles get their turn. */
+/* What was queued when we came; what comes meanwhile signals again, so other handles get their
+ * turn. */
 static void run_ready(struct rpc *rpc)
 {
 	STAILQ_HEAD(, ready) now = STAILQ_HEAD_INITIALIZER(now);
@@ -138,6 +145,7 @@ static void on_async_closed(uv_handle_t *handle)
 	servers_free(rpc);
 	channels_free(rpc);
 	cert_fetchers_free(rpc);
+	peer_cache_free(rpc->peers);
 	pthread_mutex_destroy(&rpc->mutex);
 	free(rpc);
 	if (closed)
@@ -163,6 +171,7 @@ struct rpc *rpc_new(uv_loop_t *loop)
 	sigset_t all, before;
 
 	rpc->loop = loop;
+	rpc->peers = peer_cache_new();
 	STAILQ_INIT(&rpc->ready);
 	LIST_INIT(&rpc->servers);
 	LIST_INIT(&rpc->channels);

@@ -31,13 +31,13 @@ struct rpc_server {
 	struct ready ready;
 	struct rpc *rpc;
 	LIST_ENTRY(rpc_server) link;
-	grpc_server *server;        /* NULL once destroyed */
+	grpc_server *server; /* NULL once destroyed */
 	struct rpc_creds *creds;
-	struct method *methods;     /* by path; not changed behind rpc_server_start */
+	struct method *methods; /* by path; not changed behind rpc_server_start */
 	int (*guard)(struct rpc_peer *peer, void *data, struct error *err);
 	void *guard_data;
 	bool started;
-	bool wanted_gone;           /* the owner closed it: freed when it is down */
+	bool wanted_gone; /* the owner closed it: freed when it is down */
 	void (*closed)(void *data);
 	void *closed_data;
 
@@ -58,8 +58,8 @@ static void request_post(struct request *r)
 	grpc_call_details_init(&r->details);
 	grpc_metadata_array_init(&r->metadata);
 	tag_handed_out(&r->tag);
-	e = grpc_server_request_call(r->server->server, &r->call, &r->details, &r->metadata, r->server->rpc->cq,
-				     r->server->rpc->cq, &r->tag);
+	e = grpc_server_request_call(r->server->server, &r->call, &r->details, &r->metadata,
+				     r->server->rpc->cq, r->server->rpc->cq, &r->tag);
 	assert(e == GRPC_CALL_OK);
 	(void)e;
 }
@@ -74,9 +74,10 @@ static struct method *find_method(struct rpc_server *server, grpc_slice path)
 
 static const char *role_name(unsigned role)
 {
-	return role == RPC_ROLE_ANONYMOUS ? "a caller without a certificate" :
-	       role == RPC_ROLE_WORKER ? "a worker" :
-	       role == RPC_ROLE_MANAGER ? "a manager" : "a local caller";
+	return role == RPC_ROLE_ANONYMOUS ? "a caller without a certificate"
+	       : role == RPC_ROLE_WORKER  ? "a worker"
+	       : role == RPC_ROLE_MANAGER ? "a manager"
+					  : "a local caller";
 }
 
 /* Everything that is known before a byte of a message is looked at. */
@@ -103,7 +104,7 @@ static void call_begin(struct rpc_server *server, grpc_call *gcall, struct metho
 	call->call = gcall;
 	call->server = server;
 	call->method = method;
-	peer_of_call(gcall, server->creds == NULL, &call->peer);
+	peer_of_call(server->rpc->peers, gcall, server->creds == NULL, &call->peer);
 	if (method) {
 		call->in_type = method->desc->input;
 		call->unary = !method->m.on_half_close;
@@ -197,7 +198,8 @@ static void on_server_ready(struct ready *ready)
 	bool down;
 
 	pthread_mutex_lock(&server->mutex);
-	down = server->shut_down && server->n_requests == 0 && server->n_calls == 0 && !rpc_is_ready(rpc, ready);
+	down = server->shut_down && server->n_requests == 0 && server->n_calls == 0 &&
+	       !rpc_is_ready(rpc, ready);
 	pthread_mutex_unlock(&server->mutex);
 	if (!down)
 		return;
@@ -286,7 +288,8 @@ struct rpc_server *rpc_server_new(struct rpc *rpc, struct rpc_creds *creds)
 		arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, MAX_STREAMS),
 		arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MAX_MESSAGE_BYTES),
 		arg_int(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS),
-		/* Dead callers are noticed, and callers may ping as often as our own channels do. */
+		/* Dead callers are noticed, and callers may ping as often as our own channels do.
+		 */
 		arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
 		arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
 		arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -313,7 +316,8 @@ struct rpc_server *rpc_server_new(struct rpc *rpc, struct rpc_creds *creds)
 	return server;
 }
 
-static const ProtobufCMethodDescriptor *method_desc(const ProtobufCServiceDescriptor *service, const char *name)
+static const ProtobufCMethodDescriptor *method_desc(const ProtobufCServiceDescriptor *service,
+						    const char *name)
 {
 	return protobuf_c_service_descriptor_get_method_by_name(service, name);
 }
@@ -332,13 +336,15 @@ void rpc_server_add_service(struct rpc_server *server, const ProtobufCServiceDes
 		assert(m->desc && m->m.on_message && m->m.allow);
 		assert(m->m.max_request_bytes <= RPC_MAX_MESSAGE_BYTES);
 		/* The library unpacks recursively without a bound. */
-		assert(codec_type_is_bounded(m->desc->input) && codec_type_is_bounded(m->desc->output));
+		assert(codec_type_is_bounded(m->desc->input) &&
+		       codec_type_is_bounded(m->desc->output));
 		HASH_ADD_KEYPTR(hh, server->methods, m->path, strlen(m->path), m);
 	}
 }
 
 void rpc_server_set_guard(struct rpc_server *server,
-			  int (*guard)(struct rpc_peer *peer, void *data, struct error *err), void *data)
+			  int (*guard)(struct rpc_peer *peer, void *data, struct error *err),
+			  void *data)
 {
 	server->guard = guard;
 	server->guard_data = data;
@@ -367,13 +373,17 @@ void rpc_server_start(struct rpc_server *server)
 static int explain_tcp(const char *address, struct error *err)
 {
 	_cleanup_free_ char *host = xstrdup(address);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+			*list;
 	char *colon = strrchr(host, ':');
 	int one = 1, e, fd;
 
 	if (!colon || !colon[1])
-		return error_set(err, ERR_INVALID, "listen on %s: accepted are HOST:PORT, [ADDRESS]:PORT and unix:/PATH",
-				 address);
+		return error_set(
+			err, ERR_INVALID,
+			"listen on %s: accepted are HOST:PORT, [ADDRESS]:PORT and unix:/PATH",
+			address);
 	*colon = '\0';
 	if (host[0] == '[' && colon[-1] == ']') {
 		colon[-1] = '\0';
@@ -393,8 +403,9 @@ static int explain_tcp(const char *address, struct error *err)
 	freeaddrinfo(list);
 	if (e == EADDRINUSE)
 		return error_set(err, ERR_EXISTS, "listen on %s: the address is taken", address);
-	return e ? error_set_errno(err, e, "listen on %s", address) :
-		   error_set(err, ERR_UNAVAILABLE, "listen on %s: failed, or its certificate is not usable", address);
+	return e ? error_set_errno(err, e, "listen on %s", address)
+		 : error_set(err, ERR_UNAVAILABLE,
+			     "listen on %s: failed, or its certificate is not usable", address);
 }
 
 static int unix_prepare(const char *path, struct error *err)
@@ -402,12 +413,15 @@ static int unix_prepare(const char *path, struct error *err)
 	struct stat st;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return error_set(err, ERR_INVALID, "socket %s: accepted is an absolute path of at most %zu characters",
-				 path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		return error_set(
+			err, ERR_INVALID,
+			"socket %s: accepted is an absolute path of at most %zu characters", path,
+			sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : error_set_errno(err, errno, "socket %s", path);
 	if (!S_ISSOCK(st.st_mode))
-		return error_set(err, ERR_EXISTS, "socket %s: something else than a socket is there", path);
+		return error_set(err, ERR_EXISTS,
+				 "socket %s: something else than a socket is there", path);
 	return unlink(path) < 0 ? error_set_errno(err, errno, "remove the old socket %s", path) : 0;
 }
 
@@ -420,7 +434,8 @@ int rpc_server_listen(struct rpc_server *server, const char *address, unsigned m
 
 	/* Without TLS everybody who can connect is the owner. */
 	if (!path && !server->creds)
-		return error_set(err, ERR_INVALID, "listen on %s: without a certificate only unix:/PATH is accepted",
+		return error_set(err, ERR_INVALID,
+				 "listen on %s: without a certificate only unix:/PATH is accepted",
 				 address);
 	if (path && unix_prepare(path, err) < 0)
 		return -1;
@@ -429,7 +444,9 @@ int rpc_server_listen(struct rpc_server *server, const char *address, unsigned m
 	port = grpc_server_add_http2_port(server->server, address, creds);
 	grpc_server_credentials_release(creds);
 	if (port == 0 && path)
-		return error_set(err, ERR_UNAVAILABLE, "listen on %s: failed; is its directory there and writable?", address);
+		return error_set(err, ERR_UNAVAILABLE,
+				 "listen on %s: failed; is its directory there and writable?",
+				 address);
 	if (port == 0)
 		return explain_tcp(address, err);
 	if (path && chmod(path, mode) < 0)

@@ -1,5 +1,6 @@
 // links: rpc proto
-/* Whatever a peer sends as a message: refused with a reason, or unpacked to something that packs again. */
+/* Whatever a peer sends as a message: refused with a reason, or unpacked to something that packs
+ * again. */
 #include "common/error.h"
 #include "proto/pb.h"
 #include "rpc/codec.h"
@@ -11,12 +12,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const ProtobufCMessageDescriptor *const types[] = {
-	&skein__agent_message__descriptor,
-	&skein__dispatcher_message__descriptor,
-	&skein__create_service_request__descriptor,
-	&skein__list_tasks_response__descriptor,
-	&skein__issue_request__descriptor,
-	&skein__blob_chunk__descriptor,
+	&skein__agent_message__descriptor,	    &skein__dispatcher_message__descriptor,
+	&skein__create_service_request__descriptor, &skein__list_tasks_response__descriptor,
+	&skein__issue_request__descriptor,	    &skein__blob_chunk__descriptor,
 };
 
 /* The first byte chooses the type. */
@@ -31,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	codec_clean_text(data, size, text, sizeof(text));
-	msg = codec_unpack_bytes(types[data[0] % (sizeof(types) / sizeof(types[0]))], data + 1, size - 1, 1 << 20,
-				 &err);
+	msg = codec_unpack_bytes(types[data[0] % (sizeof(types) / sizeof(types[0]))], data + 1,
+				 size - 1, 1 << 20, &err);
 	if (!msg) {
 		if (err.code != ERR_INVALID && err.code != ERR_EXHAUSTED)
 			abort();

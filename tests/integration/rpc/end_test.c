@@ -5,11 +5,12 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-/* ---------------------------------------------------------------- servers in processes of their own */
+/* ---------------------------------------------------------------- servers in processes of their
+ * own */
 
 /*
- * Forked by main(), before this process had threads: gRPC does not survive a fork. Each waits for the
- * port on which it shall serve (0 = any) and tells the one that it got; it ends with us.
+ * Forked by main(), before this process had threads: gRPC does not survive a fork. Each waits for
+ * the port on which it shall serve (0 = any) and tells the one that it got; it ends with us.
  */
 static struct helper {
 	pid_t pid;
@@ -114,7 +115,8 @@ static void a_killed_server_is_noticed_and_found_again(void **state)
 	assert_in_range((uv_hrtime() - start) / 1000000, 0, 5000);
 	assert_int_equal(get_info(f, c).code, ERR_UNAVAILABLE);
 
-	/* Calls wait for no connection, so the backoff grows; it stays below two seconds and a bit. */
+	/* Calls wait for no connection, so the backoff grows; it stays below two seconds and a bit.
+	 */
 	for (int i = 0; i < 30; i++) {
 		assert_int_equal(get_info(f, c).code, ERR_UNAVAILABLE);
 		pass_ms(f, 100);
@@ -223,13 +225,14 @@ static void unary_again(struct load *load)
 	Skein__GetInfoRequest request = SKEIN__GET_INFO_REQUEST__INIT;
 
 	load->started++;
-	rpc_unary(load->channels[load->started % 10], &skein__control__descriptor, "GetInfo", &request.base, 10000,
-		  on_load_reply, load);
+	rpc_unary(load->channels[load->started % 10], &skein__control__descriptor, "GetInfo",
+		  &request.base, 10000, on_load_reply, load);
 }
 
 static void load_start(struct load *load, struct fixture *f)
 {
-	static const struct rpc_handlers handlers = {.on_message = on_load_message, .on_done = on_load_done};
+	static const struct rpc_handlers handlers = {.on_message = on_load_message,
+						     .on_done = on_load_done};
 
 	*load = (struct load){.f = f};
 	for (size_t i = 0; i < ARRAY_SIZE(load->channels); i++)
@@ -240,7 +243,8 @@ static void load_start(struct load *load, struct fixture *f)
 
 		c->load = load;
 		load->started++;
-		call = rpc_stream(load->channels[i % 10], &skein__dispatcher__descriptor, "Session", 0, &handlers, c);
+		call = rpc_stream(load->channels[i % 10], &skein__dispatcher__descriptor, "Session",
+				  0, &handlers, c);
 		for (int k = 0; k < 8; k++)
 			send_beat(call, ++c->sequence, NULL);
 	}
@@ -364,10 +368,12 @@ static void on_done_count(struct rpc_call *call, const struct error *err, void *
 static void the_runtime_closes_inside_a_callback(void **state)
 {
 	struct fixture *f = *state;
-	const struct rpc_handlers handlers = {.on_message = on_message_close, .on_done = on_done_count};
+	const struct rpc_handlers handlers = {.on_message = on_message_close,
+					      .on_done = on_done_count};
 	struct rpc_call *call;
 
-	call = rpc_stream(channel_as(f, "worker"), &skein__dispatcher__descriptor, "Session", 0, &handlers, f);
+	call = rpc_stream(channel_as(f, "worker"), &skein__dispatcher__descriptor, "Session", 0,
+			  &handlers, f);
 	send_beat(call, 1, NULL);
 	send_beat(call, 2, NULL);
 	run_until(f, f->closed);
@@ -390,9 +396,10 @@ static void an_unused_runtime_closes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_killed_server_is_noticed_and_found_again, client_setup,
+		cmocka_unit_test_setup_teardown(a_killed_server_is_noticed_and_found_again,
+						client_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_frozen_server_is_noticed, client_setup,
 						fixture_teardown),
-		cmocka_unit_test_setup_teardown(a_frozen_server_is_noticed, client_setup, fixture_teardown),
 		TEST(frequent_pings_are_accepted),
 		TEST(the_runtime_closes_under_load),
 		TEST(a_server_closes_under_load),

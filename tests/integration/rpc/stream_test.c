@@ -213,9 +213,11 @@ static void on_done_misuse(struct rpc_call *call, const struct error *err, void 
 static void cancel_inside_a_callback_is_the_last_message(void **state)
 {
 	struct fixture *f = *state;
-	const struct rpc_handlers handlers = {.on_message = on_message_cancel, .on_done = on_done_misuse};
+	const struct rpc_handlers handlers = {.on_message = on_message_cancel,
+					      .on_done = on_done_misuse};
 
-	f->a.call = rpc_stream(worker(f), &skein__dispatcher__descriptor, "Session", 0, &handlers, &f->a);
+	f->a.call = rpc_stream(worker(f), &skein__dispatcher__descriptor, "Session", 0, &handlers,
+			       &f->a);
 	for (uint64_t i = 1; i <= 100; i++)
 		send_beat(f->a.call, i, NULL);
 	run_until(f, f->a.done);
@@ -325,7 +327,8 @@ static void a_unary_method_takes_one_message(void **state)
 	Skein__RefRequest ref = SKEIN__REF_REQUEST__INIT;
 
 	ref.ref = "wait";
-	f->a.call = rpc_stream(c, &skein__control__descriptor, "WatchService", 0, &stream_handlers, &f->a);
+	f->a.call = rpc_stream(c, &skein__control__descriptor, "WatchService", 0, &stream_handlers,
+			       &f->a);
 	rpc_call_send(f->a.call, &ref.base, NULL);
 	rpc_call_send(f->a.call, &ref.base, NULL);
 	run_until(f, f->session);

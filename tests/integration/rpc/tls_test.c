@@ -71,9 +71,10 @@ static void the_role_is_checked_before_the_message(void **state)
 static void a_certificate_without_a_role_is_anonymous(void **state)
 {
 	struct fixture *f = *state;
-	struct pki_cert cert = pki_issue(&f->pki, "n1", "c1", "manager", "DNS:manager.skein.internal", 3600);
-	struct rpc_channel *c =
-		channel_to(f, f->target, rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem));
+	struct pki_cert cert =
+		pki_issue(&f->pki, "n1", "c1", "manager", "DNS:manager.skein.internal", 3600);
+	struct rpc_channel *c = channel_to(
+		f, f->target, rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem));
 
 	assert_int_equal(get_root(f, c).code, ERR_OK);
 	assert_int_equal(f->peer.role, RPC_ROLE_ANONYMOUS);
@@ -89,20 +90,26 @@ static void foreign_and_expired_certificates_do_not_connect(void **state)
 
 	pki_init(&other, "other ca");
 	cert = pki_node(&other, "n1", "manager", 3600);
-	assert_int_equal(get_root(f, channel_to(f, f->target,
-						rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem))).code,
-			 ERR_UNAVAILABLE);
+	assert_int_equal(
+		get_root(f, channel_to(f, f->target,
+				       rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem)))
+			.code,
+		ERR_UNAVAILABLE);
 	pki_cert_fini(&cert);
 
 	cert = pki_node(&f->pki, "n1", "manager", -60);
-	assert_int_equal(get_root(f, channel_to(f, f->target,
-						rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem))).code,
-			 ERR_UNAVAILABLE);
+	assert_int_equal(
+		get_root(f, channel_to(f, f->target,
+				       rpc_creds_new(f->pki.root_pem, cert.cert_pem, cert.key_pem)))
+			.code,
+		ERR_UNAVAILABLE);
 	pki_cert_fini(&cert);
 
 	/* We do not talk to the server of another CA either. */
-	assert_int_equal(get_root(f, channel_to(f, f->target, rpc_creds_new(other.root_pem, NULL, NULL))).code,
-			 ERR_UNAVAILABLE);
+	assert_int_equal(
+		get_root(f, channel_to(f, f->target, rpc_creds_new(other.root_pem, NULL, NULL)))
+			.code,
+		ERR_UNAVAILABLE);
 	pki_fini(&other);
 }
 
@@ -130,7 +137,9 @@ static void a_worker_cannot_pose_as_manager(void **state)
 
 static int guard_n2(struct rpc_peer *peer, void *data, struct error *err)
 {
-	return str_eq(peer->node_id, "n2") ? error_set(err, ERR_DENIED, "node %s was removed", peer->node_id) : 0;
+	return str_eq(peer->node_id, "n2")
+		       ? error_set(err, ERR_DENIED, "node %s was removed", peer->node_id)
+		       : 0;
 }
 
 static void the_guard_refuses_removed_nodes(void **state)
@@ -147,13 +156,36 @@ static void the_guard_refuses_removed_nodes(void **state)
 	assert_int_equal(get_info(f, channel_as(f, "manager")).code, ERR_OK);
 }
 
+static int guard_demoted(struct rpc_peer *peer, void *data, struct error *err)
+{
+	if (peer->role == RPC_ROLE_MANAGER)
+		peer->role = RPC_ROLE_WORKER;
+	return 0;
+}
+
+static void the_guard_may_lower_a_role(void **state)
+{
+	struct fixture *f = *state;
+	struct rpc_channel *c = channel_as(f, "manager");
+
+	rpc_server_set_guard(f->server, guard_demoted, f);
+	assert_int_equal(get_info(f, c).code, ERR_DENIED);
+	assert_int_equal(f->calls, 0);
+	start_session(f, c, 0, &f->a);
+	send_beat(f->a.call, 1, NULL);
+	run_until(f, f->a.messages == 1);
+	assert_int_equal(f->peer.role, RPC_ROLE_WORKER);
+}
+
 static void unknown_methods_are_unimplemented(void **state)
 {
 	struct fixture *f = *state;
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
 
-	assert_int_equal(call_unary(f, channel_as(f, "manager"), &skein__control__descriptor, "ListNodes",
-				    &request.base).code, ERR_UNIMPLEMENTED);
+	assert_int_equal(call_unary(f, channel_as(f, "manager"), &skein__control__descriptor,
+				    "ListNodes", &request.base)
+				 .code,
+			 ERR_UNIMPLEMENTED);
 }
 
 static void renewal_keeps_connections(void **state)
@@ -270,6 +302,30 @@ static void addresses_that_do_not_work_say_why(void **state)
 	assert_int_equal(unlink(path + 5), 0);
 }
 
+static void host_names_and_ipv6_are_targets(void **state)
+{
+	struct fixture *f = *state;
+	struct rpc_server *six = rpc_server_new(f->rpc, f->server_creds);
+	struct error err = ERROR_INIT;
+	char target[64];
+	int port;
+
+	snprintf(target, sizeof(target), "localhost%s", strrchr(f->target, ':'));
+	assert_int_equal(get_info(f, channel_to(f, target, node_creds(f, "n1", "manager"))).code,
+			 ERR_OK);
+
+	offer(six, f);
+	if (rpc_server_listen(six, "[::1]:0", 0, &port, &err) < 0) {
+		print_message("no IPv6 here: %s\n", err.msg);
+		skip();
+	}
+	rpc_server_start(six);
+	snprintf(target, sizeof(target), "[::1]:%d", port);
+	assert_int_equal(get_info(f, channel_to(f, target, node_creds(f, "n1", "manager"))).code,
+			 ERR_OK);
+	assert_int_equal(strncmp(f->peer.address, "ipv6:", 5), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,9 +337,11 @@ int main(void)
 		TEST(foreign_and_expired_certificates_do_not_connect),
 		TEST(a_worker_cannot_pose_as_manager),
 		TEST(the_guard_refuses_removed_nodes),
+		TEST(the_guard_may_lower_a_role),
 		TEST(unknown_methods_are_unimplemented),
 		TEST(renewal_keeps_connections),
 		TEST(a_local_socket_has_its_own_role),
+		TEST(host_names_and_ipv6_are_targets),
 		TEST(addresses_that_do_not_work_say_why),
 	};
 

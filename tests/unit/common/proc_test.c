@@ -123,7 +123,9 @@ static void output_and_code_come_back(void **state)
 {
 	struct seen *s = *state;
 
-	run(&(struct proc_options){.argv = sh("echo hello; echo oops >&2; exit 3"), .max_capture = 100}, s);
+	run(&(struct proc_options){.argv = sh("echo hello; echo oops >&2; exit 3"),
+				   .max_capture = 100},
+	    s);
 	assert_int_equal(s->exit_code, 3);
 	assert_int_equal(s->signal, 0);
 	assert_string_equal(s->out.p, "hello\n");
@@ -146,8 +148,11 @@ static void stdin_reaches_the_child(void **state)
 	char *big = xmalloc(n);
 
 	memset(big, 'x', n);
-	run(&(struct proc_options){.argv = (const char *[]){"wc", "-c", NULL}, .stdin_data = big, .stdin_len = n,
-				   .max_capture = 100}, s);
+	run(&(struct proc_options){.argv = (const char *[]){"wc", "-c", NULL},
+				   .stdin_data = big,
+				   .stdin_len = n,
+				   .max_capture = 100},
+	    s);
 	assert_string_equal(s->out.p, "3145728\n");
 	free(big);
 }
@@ -165,7 +170,8 @@ static void stdout_keeps_the_beginning_stderr_the_end(void **state)
 {
 	struct seen *s = *state;
 
-	run(&(struct proc_options){.argv = sh("seq 1 200000; seq 1 200000 >&2"), .max_capture = 7}, s);
+	run(&(struct proc_options){.argv = sh("seq 1 200000; seq 1 200000 >&2"), .max_capture = 7},
+	    s);
 	assert_string_equal(s->out.p, "1\n2\n3\n4");
 	assert_string_equal(s->errout.p, "200000\n");
 	assert_int_equal(s->exit_code, 0);
@@ -175,7 +181,9 @@ static void lines_are_cut_out_of_the_stream(void **state)
 {
 	struct seen *s = *state;
 
-	run(&(struct proc_options){.argv = sh("printf 'a\\n\\nb'; printf 'e\\n' >&2"), .on_line = on_line}, s);
+	run(&(struct proc_options){.argv = sh("printf 'a\\n\\nb'; printf 'e\\n' >&2"),
+				   .on_line = on_line},
+	    s);
 	assert_string_equal(s->out.p, "<a><><b>");
 	assert_string_equal(s->errout.p, "<e>");
 }
@@ -184,7 +192,9 @@ static void long_lines_come_in_parts(void **state)
 {
 	struct seen *s = *state;
 
-	run(&(struct proc_options){.argv = sh("head -c 10000 /dev/zero | tr '\\0' y"), .on_line = on_line}, s);
+	run(&(struct proc_options){.argv = sh("head -c 10000 /dev/zero | tr '\\0' y"),
+				   .on_line = on_line},
+	    s);
 	assert_int_equal(s->lines, 3);
 	assert_int_equal(s->longest, 4096);
 }
@@ -193,7 +203,9 @@ static void many_lines_all_arrive(void **state)
 {
 	struct seen *s = *state;
 
-	run(&(struct proc_options){.argv = (const char *[]){"seq", "1", "100000", NULL}, .on_line = on_line}, s);
+	run(&(struct proc_options){.argv = (const char *[]){"seq", "1", "100000", NULL},
+				   .on_line = on_line},
+	    s);
 	assert_int_equal(s->lines, 100000);
 }
 
@@ -202,7 +214,9 @@ static void environment_is_clean(void **state)
 	struct seen *s = *state;
 
 	setenv("SKEIN_LEAK", "1", 1);
-	run(&(struct proc_options){.argv = (const char *[]){"/usr/bin/env", NULL}, .max_capture = 10000}, s);
+	run(&(struct proc_options){.argv = (const char *[]){"/usr/bin/env", NULL},
+				   .max_capture = 10000},
+	    s);
 	unsetenv("SKEIN_LEAK");
 	assert_non_null(strstr(s->out.p, "PATH="));
 	assert_non_null(strstr(s->out.p, "LANG=C.UTF-8\n"));
@@ -214,7 +228,10 @@ static void environment_and_directory_are_passed(void **state)
 	struct seen *s = *state;
 
 	run(&(struct proc_options){.argv = (const char *[]){"/bin/sh", "-c", "echo $A; pwd", NULL},
-				   .env = (const char *[]){"A=b c", NULL}, .cwd = "/proc", .max_capture = 100}, s);
+				   .env = (const char *[]){"A=b c", NULL},
+				   .cwd = "/proc",
+				   .max_capture = 100},
+	    s);
 	assert_string_equal(s->out.p, "b c\n/proc\n");
 }
 
@@ -226,7 +243,10 @@ static void only_named_descriptors_are_inherited(void **state)
 	const int extra[] = {high, STDIN_FILENO};
 
 	run(&(struct proc_options){.argv = sh("ls -1 /proc/self/fd; readlink /proc/self/fd/3"),
-				   .extra_fds = extra, .n_extra_fds = 2, .max_capture = 1000}, s);
+				   .extra_fds = extra,
+				   .n_extra_fds = 2,
+				   .max_capture = 1000},
+	    s);
 	/* ls opens the directory as 5. */
 	assert_string_equal(s->out.p, "0\n1\n2\n3\n4\n5\n/dev/null\n");
 	close(leaky);
@@ -242,7 +262,9 @@ static void signals_are_at_their_defaults(void **state)
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, &before);
 	signal(SIGPIPE, SIG_IGN);
-	run(&(struct proc_options){.argv = sh("grep -E 'SigBlk|SigIgn' /proc/self/status"), .max_capture = 1000}, s);
+	run(&(struct proc_options){.argv = sh("grep -E 'SigBlk|SigIgn' /proc/self/status"),
+				   .max_capture = 1000},
+	    s);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	assert_string_equal(s->out.p, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
@@ -252,22 +274,27 @@ static void a_missing_program_is_an_error(void **state)
 {
 	struct error err = ERROR_INIT;
 
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = (const char *[]){"no-such-program-x", NULL}},
-			       &err));
+	assert_null(proc_spawn(
+		&loop, &(struct proc_options){.argv = (const char *[]){"no-such-program-x", NULL}},
+		&err));
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 	assert_non_null(strstr(err.msg, "no-such-program-x"));
 
 	err = ERROR_INIT;
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = (const char *[]){"/no/such", NULL}}, &err));
+	assert_null(proc_spawn(
+		&loop, &(struct proc_options){.argv = (const char *[]){"/no/such", NULL}}, &err));
 	assert_int_equal(err.code, ERR_NOT_FOUND);
 	assert_non_null(strstr(err.msg, "execute /no/such"));
 
 	err = ERROR_INIT;
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = (const char *[]){"/etc/passwd", NULL}}, &err));
+	assert_null(proc_spawn(
+		&loop, &(struct proc_options){.argv = (const char *[]){"/etc/passwd", NULL}},
+		&err));
 	assert_int_equal(err.code, ERR_DENIED);
 
 	err = ERROR_INIT;
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = sh("true"), .cwd = "/no/dir"}, &err));
+	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = sh("true"), .cwd = "/no/dir"},
+			       &err));
 	assert_non_null(strstr(err.msg, "/no/dir"));
 
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no zombie is left */
@@ -278,7 +305,10 @@ static void timeout_kills_the_whole_group(void **state)
 	struct seen *s = *state;
 	int pid = 0;
 
-	run(&(struct proc_options){.argv = sh("sleep 1000 & echo $!; wait"), .max_capture = 100, .timeout_ms = 100}, s);
+	run(&(struct proc_options){.argv = sh("sleep 1000 & echo $!; wait"),
+				   .max_capture = 100,
+				   .timeout_ms = 100},
+	    s);
 	assert_true(s->timed_out);
 	assert_int_equal(s->signal, SIGKILL);
 	assert_int_equal(sscanf(s->out.p, "%d", &pid), 1);
@@ -316,7 +346,8 @@ static void a_grandchild_with_the_pipe_does_not_hold_the_exit(void **state)
 static void kill_reaches_the_child(void **state)
 {
 	struct seen *s = *state;
-	struct proc *p = spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL}}, s);
+	struct proc *p =
+		spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL}}, s);
 
 	assert_int_equal(getpgid(proc_pid(p)), proc_pid(p));
 	proc_kill(p, SIGINT);
@@ -327,8 +358,10 @@ static void kill_reaches_the_child(void **state)
 static void new_session_is_one(void **state)
 {
 	struct seen *s = *state;
-	struct proc *p = spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
-						      .new_session = true}, s);
+	struct proc *p =
+		spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
+					     .new_session = true},
+		      s);
 
 	assert_int_equal(getsid(proc_pid(p)), proc_pid(p));
 	proc_kill(p, SIGKILL);
@@ -347,9 +380,13 @@ static void child_dies_with_its_parent(void **state)
 		const int extra[] = {fds[1]};
 
 		uv_loop_init(&inner);
-		if (!proc_spawn(&inner, &(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
-							       .die_signal = SIGKILL, .extra_fds = extra,
-							       .n_extra_fds = 1}, NULL))
+		if (!proc_spawn(
+			    &inner,
+			    &(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
+						   .die_signal = SIGKILL,
+						   .extra_fds = extra,
+						   .n_extra_fds = 1},
+			    NULL))
 			_exit(1);
 		_exit(0);
 	}
@@ -363,8 +400,10 @@ static void child_dies_with_its_parent(void **state)
 static void forgotten_child_is_reaped_later(void **state)
 {
 	struct seen *s = *state, other = {0};
-	struct proc *p = spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
-						      .max_capture = 10}, s);
+	struct proc *p =
+		spawn(&(struct proc_options){.argv = (const char *[]){"sleep", "1000", NULL},
+					     .max_capture = 10},
+		      s);
 	pid_t pid = proc_pid(p);
 	siginfo_t info = {0};
 
@@ -395,8 +434,11 @@ static void detach_inside_a_callback_is_the_last_callback(void **state)
 	struct proc *p;
 	pid_t pid;
 
-	p = proc_spawn(&loop, &(struct proc_options){.argv = sh("echo a; echo b; echo c"), .on_line = detach_on_line,
-						     .data = &p}, NULL);
+	p = proc_spawn(&loop,
+		       &(struct proc_options){.argv = sh("echo a; echo b; echo c"),
+					      .on_line = detach_on_line,
+					      .data = &p},
+		       NULL);
 	assert_non_null(p);
 	pid = proc_pid(p);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -457,13 +499,16 @@ static void bounds_are_checked(void **state)
 {
 	struct error err = ERROR_INIT;
 
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = sh("true"), .n_extra_fds = 33}, &err));
+	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = sh("true"), .n_extra_fds = 33},
+			       &err));
 	assert_int_equal(err.code, ERR_INVALID);
 	err = ERROR_INIT;
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = sh("true"), .max_capture = SIZE_MAX}, &err));
+	assert_null(proc_spawn(
+		&loop, &(struct proc_options){.argv = sh("true"), .max_capture = SIZE_MAX}, &err));
 	assert_int_equal(err.code, ERR_INVALID);
 	err = ERROR_INIT;
-	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = (const char *[]){"", NULL}}, &err));
+	assert_null(proc_spawn(&loop, &(struct proc_options){.argv = (const char *[]){"", NULL}},
+			       &err));
 	assert_int_equal(err.code, ERR_INVALID);
 }
 

@@ -15,7 +15,8 @@
 
 #define MAX_BYTES (4u << 20)
 
-static struct codec_msg *unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t len, struct error *err)
+static struct codec_msg *unpack(const ProtobufCMessageDescriptor *type, const void *data,
+				size_t len, struct error *err)
 {
 	*err = ERROR_INIT;
 	return codec_unpack_bytes(type, data, len, MAX_BYTES, err);
@@ -66,7 +67,8 @@ static void pieces_are_joined(void **state)
 static void compressed_is_refused(void **state)
 {
 	grpc_slice slice = grpc_slice_from_copied_string("x");
-	grpc_byte_buffer *buffer = grpc_raw_compressed_byte_buffer_create(&slice, 1, GRPC_COMPRESS_GZIP);
+	grpc_byte_buffer *buffer =
+		grpc_raw_compressed_byte_buffer_create(&slice, 1, GRPC_COMPRESS_GZIP);
 	struct error err = ERROR_INIT;
 
 	assert_null(codec_unpack(&skein__ref_request__descriptor, buffer, MAX_BYTES, &err));
@@ -93,20 +95,24 @@ static void bad_bytes_are_refused(void **state)
 		const char *bytes;
 		size_t len;
 	} bad[] = {
-		{"\x0a\x02\xc3\x28", 4},         /* no continuation */
-		{"\x0a\x02\xc0\x80", 4},         /* overlong NUL */
-		{"\x0a\x03\xed\xa0\x80", 5},     /* surrogate */
+		{"\x0a\x02\xc3\x28", 4},	 /* no continuation */
+		{"\x0a\x02\xc0\x80", 4},	 /* overlong NUL */
+		{"\x0a\x03\xed\xa0\x80", 5},	 /* surrogate */
 		{"\x0a\x04\xf4\x90\x80\x80", 6}, /* beyond U+10FFFF */
 		{"\x0a\x01\xff", 3},
-		{"\x0a\x02\xe2\x82", 4},         /* cut */
-		{"\x0a\x03" "a\0b", 5},          /* NUL inside */
-		{"\x0a\x05" "abc", 5},           /* shorter than it says */
+		{"\x0a\x02\xe2\x82", 4}, /* cut */
+		{"\x0a\x03"
+		 "a\0b",
+		 5}, /* NUL inside */
+		{"\x0a\x05"
+		 "abc",
+		 5}, /* shorter than it says */
 		{"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},
-		{"\x00\x01", 2},                 /* field 0 */
-		{"\x0b\x0c", 2},                 /* group */
-		{"\x08", 1},                     /* varint missing */
+		{"\x00\x01", 2}, /* field 0 */
+		{"\x0b\x0c", 2}, /* group */
+		{"\x08", 1},	 /* varint missing */
 		{"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12},
-		{"\x09\x01\x02", 3},             /* 8 bytes missing */
+		{"\x09\x01\x02", 3}, /* 8 bytes missing */
 	};
 	struct error err;
 
@@ -189,7 +195,11 @@ static void a_full_list_of_labels_fits(void **state)
 	struct error err;
 
 	for (size_t i = 0; i < pairs; i++) {
-		memcpy(bytes + n, "\x0a\x06\x0a\x01" "a\x12\x01" "b", 8);
+		memcpy(bytes + n,
+		       "\x0a\x06\x0a\x01"
+		       "a\x12\x01"
+		       "b",
+		       8);
 		n += 8;
 	}
 	msg = unpack(&skein__list_request__descriptor, bytes, n, &err);
@@ -204,14 +214,25 @@ static const ProtobufCFieldDescriptor nest_fields[1];
 static const unsigned nest_by_name[] = {0};
 static const ProtobufCIntRange nest_range[] = {{1, 0}, {0, 1}};
 static const ProtobufCMessageDescriptor nest = {
-	.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC, .name = "nest", .short_name = "nest", .c_name = "Nest",
-	.package_name = "", .sizeof_message = sizeof(ProtobufCMessage) + sizeof(void *), .n_fields = 1,
-	.fields = nest_fields, .fields_sorted_by_name = nest_by_name, .n_field_ranges = 1,
+	.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+	.name = "nest",
+	.short_name = "nest",
+	.c_name = "Nest",
+	.package_name = "",
+	.sizeof_message = sizeof(ProtobufCMessage) + sizeof(void *),
+	.n_fields = 1,
+	.fields = nest_fields,
+	.fields_sorted_by_name = nest_by_name,
+	.n_field_ranges = 1,
 	.field_ranges = nest_range,
 };
 static const ProtobufCFieldDescriptor nest_fields[1] = {
-	{.name = "in", .id = 1, .label = PROTOBUF_C_LABEL_NONE, .type = PROTOBUF_C_TYPE_MESSAGE,
-	 .offset = sizeof(ProtobufCMessage), .descriptor = &nest},
+	{.name = "in",
+	 .id = 1,
+	 .label = PROTOBUF_C_LABEL_NONE,
+	 .type = PROTOBUF_C_TYPE_MESSAGE,
+	 .offset = sizeof(ProtobufCMessage),
+	 .descriptor = &nest},
 };
 
 static void depth_is_bounded(void **state)
