@@ -273,14 +273,19 @@ void local_load_done(struct rpc_call *call, void *data)
 
 /* ---- list and remove */
 
-/* One filter key: "reference", an image name or a digest. */
-static bool info_matches(const pb_image_info *info, const char *reference)
+static bool has_digest(const pb_image_info *info, const char *start)
+{
+	return str_starts(info->digest, start) ||
+	       (str_starts(info->digest, "sha256:") && str_starts(info->digest + 7, start));
+}
+
+/* By name, or by a digest or the beginning of one. */
+static bool has_reference(const pb_image_info *info, const char *reference)
 {
 	char name[IMAGEREF_MAX];
 	struct imageref ref;
 
-	if (str_starts(info->digest, reference) ||
-	    (str_starts(info->digest, "sha256:") && *reference && str_starts(info->digest + 7, reference)))
+	if (has_digest(info, reference))
 		return true;
 	if (imageref_parse(reference, &ref, NULL) < 0)
 		return false;
@@ -292,15 +297,40 @@ static bool info_matches(const pb_image_info *info, const char *reference)
 	return false;
 }
 
+static const struct image_filter {
+	const char *key;
+	bool (*match)(const pb_image_info *info, const char *value);
+} image_filters[] = {
+	{"reference", has_reference},
+	{"digest", has_digest},
+};
+
+/* The same key twice: or; different keys: and. */
 static bool wanted(const pb_image_info *info, const Skein__ListRequest *request)
 {
-	if (request->n_filters == 0)
-		return true;
-	for (size_t i = 0; i < request->n_filters; i++) {
-		if (info_matches(info, request->filters[i]->value))
-			return true;
+	for (size_t k = 0; k < ARRAY_SIZE(image_filters); k++) {
+		bool asked = false, matched = false;
+
+		for (size_t i = 0; i < request->n_filters && !matched; i++) {
+			if (!str_eq(request->filters[i]->key, image_filters[k].key))
+				continue;
+			asked = true;
+			matched = image_filters[k].match(info, request->filters[i]->value);
+		}
+		if (asked && !matched)
+			return false;
 	}
-	return false;
+	return true;
+}
+
+static int check_filter(const pb_kv *filter, struct error *err)
+{
+	if (!str_eq(filter->key, "reference") && !str_eq(filter->key, "digest"))
+		return error_set(err, ERR_INVALID, "\"%.64s\" is not a filter of images: accepted are reference and digest",
+				 filter->key);
+	if (!*filter->value)
+		return error_set(err, ERR_INVALID, "filter %s: value is missing", filter->key);
+	return 0;
 }
 
 void local_list_images(struct rpc_call *call, const ProtobufCMessage *msg, void *data)
@@ -313,9 +343,7 @@ void local_list_images(struct rpc_call *call, const ProtobufCMessage *msg, void 
 	size_t n;
 
 	for (size_t i = 0; i < request->n_filters; i++) {
-		if (!str_eq(request->filters[i]->key, "reference")) {
-			error_set(&err, ERR_INVALID, "\"%.64s\" is not a filter of images: accepted is reference",
-				  request->filters[i]->key);
+		if (check_filter(request->filters[i], &err) < 0) {
 			rpc_call_fail(call, &err);
 			return;
 		}
