@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define RESOLVE_TIMEOUT_MS 10000
+#define NAME_MADE_UP_MAX 50
 
 /* ---------------------------------------------------------------- answers */
 
@@ -101,6 +102,26 @@ static bool find_digest(struct req *r, pb_container_spec *c)
 
 /* ---------------------------------------------------------------- create */
 
+/* "web-k3x9w" for ".../web:1": a service needs a name, its maker need not think of one. */
+static void make_up_name(pb_service_spec *spec)
+{
+	const char *image = spec->task && spec->task->container ? spec->task->container->image : "";
+	char id[ID_LEN + 1], name[NAME_MADE_UP_MAX + 1] = "service";
+	_cleanup_free_ char *full = NULL;
+	struct imageref ref;
+
+	if (imageref_parse(image, &ref, NULL) == 0) {
+		const char *slash = strrchr(ref.path, '/');
+
+		snprintf(name, sizeof(name), "%.*s", NAME_MADE_UP_MAX, slash ? slash + 1 : ref.path);
+	}
+	for (char *p = name; *p; p++)
+		*p = *p == '.' ? '-' : *p;
+	id_new(id);
+	full = xasprintf("%s-%.5s", name, id);
+	pb_set_str(&spec->name, full);
+}
+
 static int prepare_spec(struct req *r, pb_service_spec *spec, struct error *err)
 {
 	struct validate_ops ops = {r->c->ops.data, r->c->ops.constraint_check};
@@ -128,6 +149,8 @@ void step_create_service(struct req *r)
 	pb_service *service;
 	struct txn *t;
 
+	if (request->spec && str_empty(request->spec->name))
+		make_up_name(request->spec);
 	if ((!r->image_done && prepare_spec(r, request->spec, &err) < 0) ||
 	    check_name_free(v, request->spec->name, &err) < 0) {
 		req_fail(r, &err);
