@@ -15,7 +15,7 @@
 
 #define CONFLICT_RETRIES 3
 #define ENV_FILE_MAX_BYTES (1u << 20)
-#define REPLICAS_MAX UINT64_C(1000000)
+#define REPLICAS_MAX UINT64_C(100000) /* of the manager */
 
 static void print_warnings(char *const *warnings, size_t n)
 {
