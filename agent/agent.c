@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define PROBE_RETRY_NS (10 * NS_PER_SEC)
+#define BEGIN_RETRY_NS (2 * NS_PER_SEC)
 
 /* ---------------------------------------------------------------- description */
 
@@ -70,15 +71,47 @@ static void on_probe_retry(uv_timer_t *timer)
 	exec_probe(a->exec, on_probed, a);
 }
 
+static void begin_or_wait(struct agent *a);
+
+static void on_begin_retry(uv_timer_t *timer)
+{
+	struct agent *a = timer->data;
+
+	if (a->op)
+		loop_timer_in(timer, BEGIN_RETRY_NS, on_begin_retry);
+	else if (error_is_set(&a->unusable)) /* it has not left meanwhile */
+		begin_or_wait(a);
+}
+
+static void on_half_begun_ended(void *data)
+{
+	struct agent *a = data;
+
+	if (!a->closing)
+		loop_timer_in(&a->begin_timer, BEGIN_RETRY_NS, on_begin_retry);
+	closer_drop(&a->closer);
+}
+
+/* The node is in a cluster, but its port is taken, say. The containers run on meanwhile. */
+static void begin_later(struct agent *a, const struct error *err)
+{
+	if (strcmp(a->unusable.msg, err->msg) != 0)
+		log_error("identity", kv_err(err));
+	a->unusable = *err;
+	closer_hold(&a->closer);
+	active_end(a, on_half_begun_ended, a);
+}
+
 static void begin_or_wait(struct agent *a)
 {
 	struct error err = ERROR_INIT;
 
 	if (active_begin(a, &err) == 0) {
+		a->unusable = ERROR_INIT;
 		if (identity_get(a->identity)->role == PKI_MANAGER)
 			active_start_manager(a, NULL, NULL);
 	} else if (err.code != ERR_NOT_FOUND) {
-		log_error("identity", kv_err(&err));
+		begin_later(a, &err);
 	} else if (!str_empty(a->config->join)) {
 		ops_auto_join(a);
 	} else {
@@ -225,7 +258,9 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
 	closer_init(&a->closer);
 	uv_timer_init(loop, &a->probe_timer);
 	uv_timer_init(loop, &a->auto_join);
+	uv_timer_init(loop, &a->begin_timer);
 	a->probe_timer.data = a;
+	a->begin_timer.data = a;
 	a->auto_join.data = NULL;
 	if (make_dirs(a, err) < 0)
 		return NULL;
@@ -235,6 +270,13 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
 	log_info("started", kv_str("version", SKEIN_VERSION), kv_str("state_dir", config->state_dir),
 		 kv_str("run_dir", config->run_dir));
 	return a;
+}
+
+void agent_renew(struct agent *a)
+{
+	log_info("renewal_asked", kv_bool("active", active_is(a)));
+	if (active_is(a) && !a->closing)
+		identity_renew_now(a->identity);
 }
 
 /* ---------------------------------------------------------------- close, in reverse order of use */
@@ -262,6 +304,7 @@ static void on_rpc_closed(void *data)
 	closer_begin(&a->closer, on_handles_closed, a);
 	closer_add(&a->closer, (uv_handle_t *)&a->probe_timer);
 	closer_add(&a->closer, (uv_handle_t *)&a->auto_join);
+	closer_add(&a->closer, (uv_handle_t *)&a->begin_timer);
 	closer_end(&a->closer);
 }
 
@@ -292,6 +335,7 @@ static void on_manager_let_go(void *data)
 {
 	struct agent *a = data;
 
+	worker_freeze(a->worker);
 	exec_close(a->exec, on_exec_closed, a);
 }
 
@@ -307,6 +351,13 @@ static void on_local_closed(void *data)
 	active_end(data, on_inactive, data);
 }
 
+static void on_ops_closed(void *data)
+{
+	struct agent *a = data;
+
+	local_close(a->local, on_local_closed, a);
+}
+
 void agent_close(struct agent *a, void (*closed)(void *data), void *data)
 {
 	a->closing = true;
@@ -314,5 +365,6 @@ void agent_close(struct agent *a, void (*closed)(void *data), void *data)
 	a->closed_data = data;
 	uv_timer_stop(&a->probe_timer);
 	uv_timer_stop(&a->auto_join);
-	local_close(a->local, on_local_closed, a);
+	uv_timer_stop(&a->begin_timer);
+	ops_close(a, on_ops_closed);
 }

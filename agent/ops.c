@@ -25,6 +25,9 @@
 #define CALL_TIMEOUT_MS 10000
 #define JOIN_SESSION_TIMEOUT_NS (15 * NS_PER_SEC)
 #define AUTO_JOIN_RETRY_NS (2 * NS_PER_SEC)
+#define AUTO_JOIN_REFUSED_MAX_NS (60 * NS_PER_SEC) /* a wrong token does not get right by asking */
+/* On top of the longest grace period: a container that ends by no signal does not keep its node in the cluster. */
+#define LEAVE_SLACK_NS (20 * NS_PER_SEC)
 #define TOKEN_FILE_MAX 4096
 
 enum op_kind { OP_INIT, OP_FORCE_NEW, OP_JOIN, OP_LEAVE };
@@ -46,8 +49,10 @@ struct op {
 	struct rpc_channel *channel;   /* to the manager beside us */
 	pb_node_spec *node_spec;
 	Skein__InitResponse *response;
-	uv_timer_t timer;              /* join waits for the first session */
+	uv_timer_t timer;              /* join waits for the first session, leave for the containers */
 	bool timer_open;
+	bool awaits_manager;           /* to be ready */
+	bool awaits_wipe;              /* of what a demoted manager left */
 };
 
 /* ---------------------------------------------------------------- frame */
@@ -75,6 +80,14 @@ static void on_timer_closed(uv_handle_t *handle)
 	free(op);
 }
 
+static void start_timer(struct op *op, int64_t delay_ns, uv_timer_cb cb)
+{
+	uv_timer_init(op->agent->loop, &op->timer);
+	op->timer.data = op;
+	op->timer_open = true;
+	loop_timer_in(&op->timer, delay_ns, cb);
+}
+
 /* Tell the caller and forget the operation. */
 static void finish(struct op *op)
 {
@@ -92,6 +105,7 @@ static void finish(struct op *op)
 	} else if (op->kind == OP_LEAVE) {
 		op->cb.leave(op->cb_data, err);
 	} else if (op->auto_join) {
+		a->auto_join_refusals = err && err->code == ERR_DENIED ? a->auto_join_refusals + 1 : 0;
 		if (err)
 			ops_auto_join(a);
 	} else {
@@ -107,10 +121,12 @@ static void finish(struct op *op)
 	pb_free(op->response);
 	if (op->timer_open) {
 		uv_close((uv_handle_t *)&op->timer, on_timer_closed);
-		return;
+	} else {
+		closer_drop(&a->closer);
+		free(op);
 	}
-	closer_drop(&a->closer);
-	free(op);
+	if (a->ops_closed)
+		a->ops_closed(a);
 }
 
 /* An operation that failed at once: its callback may only run later. */
@@ -185,7 +201,20 @@ static void on_ended(void *data)
 {
 	struct op *op = data;
 
+	op->agent->unusable = ERROR_INIT;
+	if (op->agent->manager_leaving) {
+		op->awaits_wipe = true;
+		return;
+	}
 	loop_work(op->agent->loop, wipe_state, on_wiped, op);
+}
+
+void ops_manager_gone(struct agent *a)
+{
+	if (a->op && a->op->awaits_wipe) {
+		a->op->awaits_wipe = false;
+		on_ended(a->op);
+	}
 }
 
 static void on_manager_stopped(void *data)
@@ -275,11 +304,18 @@ static void on_worker_token(void *data, const ProtobufCMessage *reply, const str
 	ask_token(op, NODE_ROLE_MANAGER, on_manager_token);
 }
 
+static void start_manager(struct op *op, void (*ready)(void *data, const struct error *err))
+{
+	op->awaits_manager = true;
+	active_start_manager(op->agent, ready, op);
+}
+
 static void on_first_manager_ready(void *data, const struct error *err)
 {
 	struct op *op = data;
 	struct agent *a = op->agent;
 
+	op->awaits_manager = false;
 	if (err) {
 		op->err = *err;
 		go_inactive(op);
@@ -309,7 +345,7 @@ static void on_bootstrapped(void *data, struct proc *proc, const struct proc_exi
 		go_inactive(op);
 		return;
 	}
-	active_start_manager(a, on_first_manager_ready, op);
+	start_manager(op, on_first_manager_ready);
 }
 
 static int spawn_bootstrap(struct op *op, const char *address)
@@ -356,6 +392,7 @@ static void on_forced_ready(void *data, const struct error *err)
 	struct op *op = data;
 	struct error conf_err = ERROR_INIT;
 
+	op->awaits_manager = false;
 	/* Only this one start was to be forced. */
 	op->init->force_new_cluster = false;
 	if (active_write_manager_conf(op->agent, op->init, &conf_err) < 0)
@@ -373,10 +410,30 @@ static void on_stopped_to_force(void *data)
 	struct op *op = data;
 
 	if (active_write_manager_conf(op->agent, op->init, &op->err) < 0) {
+		active_start_manager(op->agent, NULL, NULL); /* as it was */
 		finish(op);
 		return;
 	}
-	active_start_manager(op->agent, on_forced_ready, op);
+	start_manager(op, on_forced_ready);
+}
+
+static bool has_etcd_data(const struct agent *a)
+{
+	_cleanup_free_ char *path = xasprintf("%s/etcd/member", a->config->state_dir);
+
+	return access(path, F_OK) == 0;
+}
+
+static int check_outside(struct agent *a, struct error *err)
+{
+	if (active_is(a))
+		return error_set(err, ERR_PRECONDITION,
+				 "this node is already part of a cluster: leave it first with \"clusterctl leave\"");
+	if (error_is_set(&a->unusable))
+		return error_set(err, ERR_PRECONDITION,
+				 "this node is already part of a cluster, but cannot take part (%.300s): "
+				 "\"clusterctl leave --force\" forgets it", a->unusable.msg);
+	return 0;
 }
 
 static int check_init(struct agent *a, const Skein__InitRequest *request, struct error *err)
@@ -385,11 +442,13 @@ static int check_init(struct agent *a, const Skein__InitRequest *request, struct
 
 	if (request->force_new_cluster && !is_manager)
 		return error_set(err, ERR_PRECONDITION, "--force-new-cluster needs a manager's data: this node is not a manager");
-	if (!request->force_new_cluster && active_is(a))
-		return error_set(err, ERR_PRECONDITION,
-				 "this node is already part of a cluster: leave it first with \"clusterctl leave\"");
+	if (!request->force_new_cluster && check_outside(a, err) < 0)
+		return -1;
 	if (request->n_etcd_endpoints > 0 && request->force_new_cluster)
 		return error_set(err, ERR_INVALID, "--force-new-cluster is for the embedded etcd");
+	if (request->force_new_cluster && !has_etcd_data(a))
+		return error_set(err, ERR_PRECONDITION,
+				 "--force-new-cluster needs an embedded etcd's data: the etcd of this manager is external");
 	return 0;
 }
 
@@ -435,10 +494,7 @@ static void wait_for_session(struct op *op)
 		finish(op);
 		return;
 	}
-	uv_timer_init(op->agent->loop, &op->timer);
-	op->timer.data = op;
-	op->timer_open = true;
-	loop_timer_in(&op->timer, JOIN_SESSION_TIMEOUT_NS, on_join_timeout);
+	start_timer(op, JOIN_SESSION_TIMEOUT_NS, on_join_timeout);
 }
 
 void ops_session_up(struct agent *a)
@@ -455,13 +511,17 @@ static void on_joined_manager_ready(void *data, const struct error *err)
 {
 	struct op *op = data;
 
-	if (err) {
-		op->err = *err;
-		go_inactive(op);
+	op->awaits_manager = false;
+	if (!err || (err->code == ERR_CANCELLED && !op->agent->closing)) {
+		session_kick(op->agent->session);
+		wait_for_session(op); /* cancelled: demoted before it was ready */
 		return;
 	}
-	session_kick(op->agent->session);
-	wait_for_session(op);
+	op->err = *err;
+	if (op->agent->closing)
+		finish(op); /* the next agent goes on with it */
+	else
+		go_inactive(op);
 }
 
 static void on_joined(void *data, const struct identity_data *identity, const struct error *err)
@@ -472,6 +532,11 @@ static void on_joined(void *data, const struct identity_data *identity, const st
 	op->bootstrap = NULL;
 	if (err) {
 		op->err = *err;
+		finish(op);
+		return;
+	}
+	if (a->closing) {
+		error_set(&op->err, ERR_CANCELLED, "the agent ends: the node takes part from its next start on");
 		finish(op);
 		return;
 	}
@@ -486,7 +551,7 @@ static void on_joined(void *data, const struct identity_data *identity, const st
 	if (active_write_manager_conf(a, NULL, &op->err) < 0)
 		go_inactive(op);
 	else
-		active_start_manager(a, on_joined_manager_ready, op);
+		start_manager(op, on_joined_manager_ready);
 }
 
 static void start_join(struct op *op, const char *address)
@@ -521,10 +586,7 @@ static void op_join(void *data, const Skein__JoinRequest *request, local_join_cb
 	struct error err = ERROR_INIT;
 	struct op *op;
 
-	if (active_is(a))
-		error_set(&err, ERR_PRECONDITION,
-			  "this node is already part of a cluster: leave it first with \"clusterctl leave\"");
-	if (error_is_set(&err) || choose_address(a, request->advertise_address, address, &err) < 0 ||
+	if (check_outside(a, &err) < 0 || choose_address(a, request->advertise_address, address, &err) < 0 ||
 	    !begin(a, OP_JOIN, cb_data, &op, &err)) {
 		refuse(a, OP_JOIN, cb_data, &err)->cb.join = cb;
 		return;
@@ -564,23 +626,54 @@ static void on_auto_join(uv_timer_t *timer)
 void ops_auto_join(struct agent *a)
 {
 	bool first = !uv_is_active((uv_handle_t *)&a->auto_join) && a->auto_join.data == NULL;
+	int64_t delay_ns = MIN(AUTO_JOIN_RETRY_NS << MIN(a->auto_join_refusals, 10u), AUTO_JOIN_REFUSED_MAX_NS);
 
 	if (a->closing)
 		return;
 	a->auto_join.data = a;
-	loop_timer_in(&a->auto_join, first ? 0 : AUTO_JOIN_RETRY_NS, on_auto_join);
+	loop_timer_in(&a->auto_join, first ? 0 : delay_ns, on_auto_join);
 }
 
 /* ---------------------------------------------------------------- leave */
 
 static void on_tasks_gone(void *data)
 {
-	go_inactive(data);
+	struct op *op = data;
+
+	uv_timer_stop(&op->timer);
+	go_inactive(op);
+}
+
+static void nothing(void *data)
+{
+	(void)data;
+}
+
+static void on_leave_timeout(uv_timer_t *timer)
+{
+	struct op *op = timer->data;
+	struct agent *a = op->agent;
+
+	log_error("leave_with_containers", kv_u64("running", worker_running(a->worker)),
+		  kv_str("hint", "they are removed as soon as they end"));
+	worker_stop_all(a->worker, nothing, NULL);
+	go_inactive(op);
 }
 
 static void stop_tasks(struct op *op)
 {
-	worker_stop_all(op->agent->worker, on_tasks_gone, op);
+	struct agent *a = op->agent;
+
+	if (a->closing) {
+		error_set(&op->err, ERR_CANCELLED, "the agent ends: this node is still part of its cluster");
+		finish(op);
+		return;
+	}
+	/* The node is seen to go first, so that its tasks start elsewhere meanwhile, and none here. */
+	if (a->session)
+		session_stop(a->session);
+	start_timer(op, worker_grace_ns(a->worker) + LEAVE_SLACK_NS, on_leave_timeout);
+	worker_stop_all(a->worker, on_tasks_gone, op);
 }
 
 static void on_demoted(void *data, const ProtobufCMessage *reply, const struct error *err)
@@ -615,9 +708,12 @@ static void op_leave(void *data, bool force, local_leave_cb cb, void *cb_data)
 	bool is_manager = active_is(a) && identity_get(a->identity)->role == PKI_MANAGER;
 	struct op *op;
 
-	if (!active_is(a))
+	if (!active_is(a) && !error_is_set(&a->unusable))
 		error_set(&err, ERR_PRECONDITION, "this node is not part of a cluster");
-	else if (is_manager && !force)
+	else if (!active_is(a) && !force)
+		error_set(&err, ERR_PRECONDITION, "this node cannot take part in its cluster (%.300s): use --force to forget it",
+			  a->unusable.msg);
+	else if (is_manager && !a->removed && !force)
 		error_set(&err, ERR_PRECONDITION,
 			  "this node is a manager: demote it first (clusterctl node demote), or use --force, which may cost the cluster its quorum");
 	if (error_is_set(&err) || !begin(a, OP_LEAVE, cb_data, &op, &err)) {
@@ -625,6 +721,7 @@ static void op_leave(void *data, bool force, local_leave_cb cb, void *cb_data)
 		return;
 	}
 	op->cb.leave = cb;
+	uv_timer_stop(&a->begin_timer);
 	if (!is_manager) {
 		stop_tasks(op);
 		return;
@@ -647,8 +744,13 @@ static void op_get_info(void *data, Skein__LocalInfo *info)
 	pb_set_str(&info->state, a->op ? "joining" : "inactive");
 	if (a->exec_probed && !a->exec_works)
 		pb_set_str(&info->error, a->exec_error.msg);
-	if (!active_is(a))
+	if (!active_is(a)) {
+		if (error_is_set(&a->unusable)) {
+			pb_set_str(&info->state, "error");
+			pb_set_str(&info->error, a->unusable.msg);
+		}
 		return;
+	}
 	id = identity_get(a->identity);
 	pb_set_str(&info->state, a->removed ? "error" : "active");
 	if (a->removed)
@@ -660,9 +762,41 @@ static void op_get_info(void *data, Skein__LocalInfo *info)
 	for (size_t i = 0; i < id->managers.n; i++)
 		pb_strs_add(&info->n_managers, &info->managers, id->managers.v[i]);
 	pb_set_str(&info->session, session_manager(a->session));
+	if (a->manager_wanted && manager_child_error(a->manager)[0])
+		pb_set_str(&info->error, manager_child_error(a->manager));
 	info->cert_expires_at = id->not_after_ns;
 	if (a->manager_wanted)
 		pb_set_str(&info->manager_socket, a->manager_socket);
+}
+
+/* ---------------------------------------------------------------- the agent ends */
+
+/* Cut short what only waits; the rest has short deadlines of its own. */
+static void cut_short(struct op *op)
+{
+	struct agent *a = op->agent;
+
+	if (op->bootstrap) {
+		bootstrap_cancel(op->bootstrap);
+	} else if (op->awaits_manager) {
+		manager_child_give_up(a->manager);
+	} else if (op->kind == OP_JOIN && op->timer_open) {
+		finish(op);
+	} else if (op->kind == OP_LEAVE && op->timer_open && uv_is_active((uv_handle_t *)&op->timer)) {
+		worker_stop_all(a->worker, nothing, NULL);
+		error_set(&op->err, ERR_CANCELLED, "the agent ends: this node is still part of its cluster");
+		finish(op);
+	}
+}
+
+void ops_close(struct agent *a, void (*closed)(void *data))
+{
+	if (!a->op) {
+		closed(a);
+		return;
+	}
+	a->ops_closed = closed;
+	cut_short(a->op);
 }
 
 const struct local_ops agent_ops = {

@@ -11,6 +11,8 @@
 #include "common/mem.h"
 #include "proto/pb.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SETUP_TIMEOUT_MS 120000 /* a new etcd on a slow disk */
@@ -102,9 +104,29 @@ static int check_addresses(const struct setup_flags *f, struct error *err)
 	return 0;
 }
 
-static int check_init(const struct setup_flags *f, struct error *err)
+/* The agent does not stand in our directory. */
+static int make_absolute(const char *flag, char **path, struct error *err)
+{
+	char *full;
+
+	if (str_empty(*path) || **path == '/')
+		return 0;
+	full = realpath(*path, NULL);
+	if (!full)
+		return error_set_errno(err, errno, "--%s: invalid value \"%s\": expected a file", flag, *path);
+	free(*path);
+	*path = full;
+	return 0;
+}
+
+static int check_init(struct setup_flags *f, struct error *err)
 {
 	char value[STR_HUMAN_MAX];
+
+	if (make_absolute("etcd-ca", &f->etcd_ca, err) < 0 ||
+	    make_absolute("etcd-cert", &f->etcd_cert, err) < 0 ||
+	    make_absolute("etcd-key", &f->etcd_key, err) < 0)
+		return -1;
 
 	if (f->etcd_endpoints.n == 0 && (f->etcd_ca || f->etcd_cert || f->etcd_key))
 		return error_set(err, ERR_INVALID,

@@ -2,6 +2,7 @@
 #include "manager_internal.h"
 
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/hostport.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -12,7 +13,9 @@
 #include "manager/store/store.h"
 #include "rpc/rpc.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -144,18 +147,22 @@ void bring_up_set_endpoints(struct manager *m)
 	/* The running member's timeouts follow when a second one is added (wiring_add_member). */
 }
 
+static void start_store(struct manager *m)
+{
+	m->store = store_new(m->loop, m->etcd, MANAGER_KEY_PREFIX);
+	m->store_started = true;
+	store_start(m->store, on_store_loaded, m);
+}
+
 static void open_store(struct manager *m, const struct etcd_options *options)
 {
 	struct error err = ERROR_INIT;
 
 	m->etcd = etcd_new(m->loop, options, &err);
-	if (!m->etcd) {
+	if (m->etcd)
+		start_store(m);
+	else
 		manager_tell_ready(m, &err);
-		return;
-	}
-	m->store = store_new(m->loop, m->etcd, MANAGER_KEY_PREFIX);
-	m->store_started = true;
-	store_start(m->store, on_store_loaded, m);
 }
 
 /* ---------------------------------------------------------------- the embedded etcd */
@@ -186,9 +193,47 @@ static void on_etcd_down(void *data, const struct error *why)
 	log_error("etcd_down", kv_err(why));
 }
 
+static void join_cluster(struct manager *m);
+
+/* Data that nobody else shares any more; kept once, in case somebody regrets. */
+static int put_aside(struct manager *m, struct error *err)
+{
+	_cleanup_free_ char *from = xasprintf("%s/etcd", m->config->state_dir);
+	_cleanup_free_ char *dir = xasprintf("%s/manager", m->config->state_dir);
+	_cleanup_free_ char *to = xasprintf("%s/etcd.removed", dir);
+
+	if (file_remove_tree(to, err) < 0 || file_mkdirs(dir, 0700, err) < 0)
+		return -1;
+	if (rename(from, to) < 0)
+		return error_set_errno(err, errno, "rename %s to %s", from, to);
+	return 0;
+}
+
+static void on_removed_closed(void *data)
+{
+	struct manager *m = data;
+	struct error err = ERROR_INIT;
+
+	if (!m->closing && put_aside(m, &err) == 0)
+		join_cluster(m);
+	else if (!m->closing)
+		manager_tell_ready(m, &err);
+	closer_drop(&m->closer);
+}
+
+/*
+ * While serving, this is a demotion: the agent stops us soon. At the start it happened in our absence (a new cluster was
+ * forced, or our join was interrupted for too long), and a node that is still to be a manager is let in again.
+ */
 static void on_etcd_removed(void *data)
 {
+	struct manager *m = data;
+
 	log_warn("etcd_removed", kv_str("hint", "this manager was taken out of etcd's members"));
+	if (m->store_started || m->closing || m->config->join.n == 0)
+		return;
+	closer_hold(&m->closer);
+	etcd_child_close(TAKE_PTR(m->etcd_child), on_removed_closed, m);
 }
 
 static bool parse_advertise(struct manager *m, struct hostport *hp, struct error *err)
@@ -260,14 +305,18 @@ static unsigned count_members(const char *initial_cluster)
 	return n;
 }
 
-static void use_external(struct manager *m, const Skein__AddMemberResponse *r)
+static void use_external(struct manager *m);
+
+static void join_external(struct manager *m, const Skein__AddMemberResponse *r)
 {
 	struct error err = ERROR_INIT;
 
-	error_set(&err, ERR_PRECONDITION,
-		  "the cluster uses an external etcd (%s): set etcd-endpoint and its certificates for this manager",
-		  r->n_etcd_endpoints > 0 ? r->etcd_endpoints[0] : "unknown");
-	manager_tell_ready(m, &err);
+	log_info("external_etcd", kv_str("endpoint", r->n_etcd_endpoints > 0 ? r->etcd_endpoints[0] : ""));
+	if (external_etcd_save(m->config->state_dir, r, &err) < 0 ||
+	    external_etcd_load(m->config, &m->external, &err) < 0)
+		manager_tell_ready(m, &err);
+	else
+		use_external(m);
 }
 
 static void on_member_added(void *data, const ProtobufCMessage *reply, const struct error *err)
@@ -285,15 +334,15 @@ static void on_member_added(void *data, const ProtobufCMessage *reply, const str
 		m->member_id = r->member_id;
 		joining_free(j);
 		if (r->external)
-			use_external(m, r);
+			join_external(m, r);
 		else
 			start_etcd(m, r->initial_cluster, true, count_members(r->initial_cluster));
 		return;
 	}
 	log_warn("add_member", kv_err(err));
 	if (j->attempt >= JOIN_ROUNDS * MAX(m->config->join.n, 1)) {
-		manager_tell_ready(m, err);
 		joining_free(j);
+		manager_tell_ready(m, err); /* last: it may close the manager */
 		return;
 	}
 	loop_timer_in(&m->retry, RETRY_NS, on_retry_join);
@@ -310,8 +359,8 @@ static void ask_next(struct joining *j)
 	struct rpc_channel_options options = {.creds = m->creds, .server_name = RPC_MANAGER_NAME};
 
 	if (!parse_advertise(m, &hp, &err)) {
-		manager_tell_ready(m, &err);
 		joining_free(j);
+		manager_tell_ready(m, &err);
 		return;
 	}
 	options.target = m->config->join.v[j->attempt++ % m->config->join.n];
@@ -349,16 +398,40 @@ static bool exists(const char *fmt, const char *dir)
 	return access(path, F_OK) == 0;
 }
 
-static void use_endpoints(struct manager *m)
+/* A typing error in a flag of `clusterctl init` must not become an endless wait. */
+static void on_first_answer(void *data, const struct etcd_range_result *result, const struct error *err)
 {
+	struct manager *m = data;
+	struct error why;
+
+	if (m->closing)
+		return;
+	if (!err) {
+		start_store(m);
+		return;
+	}
+	why = *err;
+	error_wrap(&why, "external etcd %s", m->external.endpoints.v[0]);
+	manager_tell_ready(m, &why);
+}
+
+static void use_external(struct manager *m)
+{
+	struct error err = ERROR_INIT;
 	struct etcd_options options = {
-		.endpoints = (const char *const *)m->config->etcd_endpoints.v,
-		.ca_file = str_empty(m->config->etcd_ca) ? NULL : m->config->etcd_ca,
-		.cert_file = str_empty(m->config->etcd_cert) ? NULL : m->config->etcd_cert,
-		.key_file = str_empty(m->config->etcd_key) ? NULL : m->config->etcd_key,
+		.endpoints = (const char *const *)m->external.endpoints.v,
+		.ca_file = m->external.ca,
+		.cert_file = m->external.cert,
+		.key_file = m->external.key,
 	};
 
-	open_store(m, &options);
+	m->etcd = etcd_new(m->loop, &options, &err);
+	if (!m->etcd)
+		manager_tell_ready(m, &err);
+	else if (exists("manager/bootstrap.pb", m->config->state_dir))
+		etcd_range(m->etcd, MANAGER_LEADER_KEY, NULL, 0, 1, on_first_answer, m);
+	else
+		start_store(m);
 }
 
 static void on_begin(uv_timer_t *timer)
@@ -366,8 +439,10 @@ static void on_begin(uv_timer_t *timer)
 	struct manager *m = timer->data;
 	struct error err = ERROR_INIT;
 
-	if (m->config->etcd_endpoints.n > 0)
-		use_endpoints(m);
+	if (external_etcd_load(m->config, &m->external, &err) == 0)
+		use_external(m);
+	else if (err.code != ERR_NOT_FOUND)
+		manager_tell_ready(m, &err);
 	else if (exists("etcd/member", m->config->state_dir))
 		start_etcd(m, NULL, false, MAX((unsigned)m->identity.managers.n, 1u));
 	else if (exists("manager/bootstrap.pb", m->config->state_dir))

@@ -48,6 +48,8 @@ static void on_manager_alive(void *data, const char *node_id, bool alive)
 {
 	struct manager *m = data;
 
+	if (m->closing) /* our streams end because we do */
+		return;
 	dispatcher_manager_alive(m->dispatcher, node_id, alive);
 	if (!alive)
 		leader_challenge(m->leader, node_id);
@@ -177,6 +179,7 @@ static void free_manager(struct manager *m)
 {
 	rpc_creds_unref(m->creds);
 	identity_data_fini(&m->identity);
+	external_etcd_fini(&m->external);
 	free(m->identity_dir);
 	free(m->ca_file);
 	free(m->cert_file);
@@ -365,11 +368,14 @@ static void close_listeners(void *data)
 
 void manager_close(struct manager *m, void (*closed)(void *data), void *data)
 {
+	if (m->closing)
+		return;
 	m->closing = true;
 	m->closed = closed;
 	m->closed_data = data;
 	uv_timer_stop(&m->retry);
 	bring_up_cancel(m);
+	wiring_cancel(m);
 	if (m->leader)
 		leader_resign(m->leader, close_listeners, m);
 	else

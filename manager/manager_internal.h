@@ -1,6 +1,7 @@
 /* manager_internal - the manager's object, shared by manager.c (life), bring_up.c (etcd and store) and wiring.c (what
  * the services need of each other). */
 #pragma once
+#include "external_etcd.h"
 #include "manager.h"
 
 #include "common/error.h"
@@ -23,6 +24,7 @@ struct manager {
 	struct rpc_creds *creds;
 
 	struct etcd_child *etcd_child; /* NULL with an external etcd */
+	struct external_etcd external; /* no endpoints: the etcd is ours */
 	struct etcd *etcd;
 	struct store *store;
 	struct store_sub *sub;
@@ -68,3 +70,5 @@ void wiring_add_member(void *data, const Skein__AddMemberRequest *request,
 		       void *cb_data);
 /* etcd answers (again): go on with what waited for it. */
 void wiring_etcd_ready(struct manager *m);
+/* The manager closes: what still waits for etcd is answered. */
+void wiring_cancel(struct manager *m);

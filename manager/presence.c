@@ -144,7 +144,7 @@ static void add_peer(struct presence *presence, const pb_node *node)
 	connect_peer(p);
 }
 
-static struct peer *find_peer(struct presence *presence, const char *node_id)
+static struct peer *find_peer(const struct presence *presence, const char *node_id)
 {
 	struct peer *p;
 
@@ -277,6 +277,13 @@ void presence_start(struct presence *p)
 	nodes = view_list(view, KIND_NODE, &n);
 	for (size_t i = 0; i < n; i++)
 		node_changed(p, ((const pb_node *)nodes[i])->id, nodes[i]);
+}
+
+bool presence_alive(const struct presence *p, const char *node_id)
+{
+	const struct peer *peer = find_peer(p, node_id);
+
+	return peer && peer->alive;
 }
 
 static void on_closed(void *data)

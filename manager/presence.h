@@ -36,4 +36,6 @@ struct presence *presence_new(const struct presence_options *options);
 void presence_add_to(struct presence *p, struct rpc_server *server);
 /* Once the view is loaded. */
 void presence_start(struct presence *p);
+/* Our stream to that manager is up. */
+bool presence_alive(const struct presence *p, const char *node_id);
 void presence_close(struct presence *p, void (*closed)(void *data), void *data);

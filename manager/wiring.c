@@ -14,6 +14,7 @@
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
 #include "membership.h"
+#include "presence.h"
 
 #include <string.h>
 
@@ -81,12 +82,10 @@ static void on_removed(void *data, const struct error *err)
 	removing_done(data, err);
 }
 
+/* By our stream to it: what the store says of a node can be old just when the quorum is in question. */
 static bool node_healthy(struct manager *m, const char *node_id)
 {
-	const pb_node *node = view_node(store_view(m->store), node_id);
-
-	return str_eq(node_id, m->identity.node_id) ||
-	       (node && node->status && (int)node->status->state == NODE_READY);
+	return str_eq(node_id, m->identity.node_id) || presence_alive(m->presence, node_id);
 }
 
 static const char *node_name(struct manager *m, const char *node_id)
@@ -118,8 +117,12 @@ static void on_members_to_remove(void *data, const struct etcd_member *members, 
 		removing_done(r, NULL); /* not a member (any more) */
 	else if (membership_may_remove(nodes, n, id, &refused) < 0)
 		removing_done(r, &refused);
-	else
+	else if (r->m->membership)
 		membership_remove(r->m->membership, id, on_removed, r);
+	else {
+		error_set(&refused, ERR_UNAVAILABLE, "this manager stops");
+		removing_done(r, &refused);
+	}
 }
 
 /* With an external etcd managers are only counted: the last one stays. */
@@ -202,14 +205,26 @@ void wiring_etcd_ready(struct manager *m)
 		add_now(a);
 }
 
-static Skein__AddMemberResponse *external_response(struct manager *m)
+void wiring_cancel(struct manager *m)
+{
+	struct adding *a = TAKE_PTR(m->adding);
+	struct error err = ERROR_INIT;
+
+	if (!a)
+		return;
+	error_set(&err, ERR_UNAVAILABLE, "this manager stops");
+	a->cb(a->cb_data, NULL, &err);
+	adding_free(a);
+}
+
+static Skein__AddMemberResponse *external_response(struct manager *m, struct error *err)
 {
 	Skein__AddMemberResponse *response = pb_new(&skein__add_member_response__descriptor);
 
-	response->external = true;
-	for (size_t i = 0; i < m->config->etcd_endpoints.n; i++)
-		pb_strs_add(&response->n_etcd_endpoints, &response->etcd_endpoints, m->config->etcd_endpoints.v[i]);
-	return response;
+	if (external_etcd_answer(&m->external, response, err) == 0)
+		return response;
+	pb_free(response);
+	return NULL;
 }
 
 void wiring_add_member(void *data, const Skein__AddMemberRequest *request,
@@ -217,14 +232,16 @@ void wiring_add_member(void *data, const Skein__AddMemberRequest *request,
 		       void *cb_data)
 {
 	struct manager *m = data;
+	Skein__AddMemberResponse *response;
 	struct error err = ERROR_INIT;
 	struct adding *a;
 
 	if (!m->etcd_child) {
-		cb(cb_data, external_response(m), NULL);
+		response = external_response(m, &err);
+		cb(cb_data, response, response ? NULL : &err);
 		return;
 	}
-	if (!m->membership || m->adding) {
+	if (!m->membership || m->adding || m->closing) {
 		error_set(&err, ERR_UNAVAILABLE, "etcd is busy with another member: try again");
 		cb(cb_data, NULL, &err);
 		return;
@@ -254,8 +271,8 @@ static void etcd_info(void *data, bool *ret_embedded, struct strv *ret_endpoints
 	*ret_embedded = m->etcd_child != NULL;
 	if (m->etcd_child)
 		strv_add(ret_endpoints, etcd_child_endpoint(m->etcd_child));
-	for (size_t i = 0; i < m->config->etcd_endpoints.n; i++)
-		strv_add(ret_endpoints, m->config->etcd_endpoints.v[i]);
+	for (size_t i = 0; i < m->external.endpoints.n; i++)
+		strv_add(ret_endpoints, m->external.endpoints.v[i]);
 }
 
 struct resolving {
