@@ -7,7 +7,10 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /*
  * Names are those of libseccomp; a runtime leaves out what its version does not know, and what
@@ -104,7 +107,6 @@ static const char *const architectures[] = {
 #if defined(__x86_64__)
 	"SCMP_ARCH_X86_64",
 	"SCMP_ARCH_X86",
-	"SCMP_ARCH_X32",
 #elif defined(__aarch64__)
 	"SCMP_ARCH_AARCH64",
 	"SCMP_ARCH_ARM",
@@ -114,6 +116,21 @@ static const char *const architectures[] = {
 #error "name this architecture for seccomp"
 #endif
 };
+
+/*
+ * Few kernels run x32 programs, and compiling its part of the filter costs each start a fifth of
+ * its CPU time. Under a filter of our own the question could be deadly: then it is not asked.
+ */
+static bool kernel_runs_x32(void)
+{
+#if defined(__x86_64__)
+	const long x32_bit = 0x40000000;
+
+	return prctl(PR_GET_SECCOMP) != 0 || syscall(x32_bit | SYS_getpid) > 0;
+#else
+	return false;
+#endif
+}
 
 static json_t *split(const char *words)
 {
@@ -151,6 +168,8 @@ json_t *seccomp_profile(uint64_t caps)
 
 	for (size_t i = 0; i < ARRAY_SIZE(architectures); i++)
 		json_array_append_new(archs, json_string(architectures[i]));
+	if (kernel_runs_x32())
+		json_array_append_new(archs, json_string("SCMP_ARCH_X32"));
 
 	allow(rules, allowed);
 	allow_if(rules, "socket", AF_VSOCK, 0, "SCMP_CMP_NE");
