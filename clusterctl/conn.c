@@ -148,15 +148,20 @@ static struct rpc *get_rpc(struct conn *conn)
 	return conn->rpc;
 }
 
+static int read_pem(const char *flag, const char *path, char **ret, size_t *ret_len, struct error *err)
+{
+	return file_read(path, PEM_MAX_BYTES, ret, ret_len, err) < 0 ? error_wrap(err, "%s", flag) : 0;
+}
+
 static struct rpc_creds *load_creds(const struct global_flags *g, struct error *err)
 {
 	_cleanup_free_ char *ca = NULL, *cert = NULL, *key = NULL;
 	struct rpc_creds *creds;
 	size_t len;
 
-	if (file_read(g->tls_ca, PEM_MAX_BYTES, &ca, &len, err) < 0 ||
-	    file_read(g->tls_cert, PEM_MAX_BYTES, &cert, &len, err) < 0 ||
-	    file_read(g->tls_key, PEM_MAX_BYTES, &key, &len, err) < 0)
+	if (read_pem("--tls-ca", g->tls_ca, &ca, &len, err) < 0 ||
+	    read_pem("--tls-cert", g->tls_cert, &cert, &len, err) < 0 ||
+	    read_pem("--tls-key", g->tls_key, &key, &len, err) < 0)
 		return NULL;
 	creds = rpc_creds_new(ca, cert, key);
 	mem_wipe(key, len);

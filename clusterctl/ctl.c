@@ -5,6 +5,7 @@
 #include "help.h"
 
 #include "common/error.h"
+#include "common/hostport.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MANAGER_PORT 2377
 #define G(kind, field) OPT_##kind(struct global_flags, field)
 
 const struct option_def global_options[] = {
@@ -80,7 +82,7 @@ static int check_count(const struct verb *verb, const struct strv *args, struct 
 				 args->n ? "missing" : "missing an", verb->synopsis);
 	if (args->n > verb->max_args)
 		return error_set(err, ERR_INVALID, "unexpected argument \"%.200s\": expected %s",
-				 args->v[verb->max_args], verb->synopsis);
+				 args->v[verb->max_args], *verb->synopsis ? verb->synopsis : "none");
 	return 0;
 }
 
@@ -212,6 +214,7 @@ static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *arg
 			struct error *err)
 {
 	const struct global_flags *g = &ctl->global;
+	struct hostport hp;
 
 	if (options_parse_args(global_options, &ctl->global, argc - 1, argv + 1, true, args, NULL,
 			       err) < 0)
@@ -222,6 +225,8 @@ static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *arg
 				 "--host needs --tls-ca, --tls-cert and --tls-key as well: on a "
 				 "manager, root.crt, node.crt and "
 				 "node.key in /var/lib/skein/identity");
+	if (!str_empty(g->host) && hostport_parse(g->host, MANAGER_PORT, &hp, err) < 0)
+		return error_wrap(err, "--host");
 	return 0;
 }
 

@@ -62,8 +62,10 @@ static enum ctl_exit create_and_wait(struct ctl *ctl, const pb_service_spec *spe
 
 	request.spec = (pb_service_spec *)spec;
 	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateService", &request, CONN_TIMEOUT_MS,
-		      &reply, err) < 0)
+		      &reply, err) < 0) {
+		spec_name_flag(service_create_options, err);
 		return CTL_FAILED;
+	}
 	if (!reply->service || !reply->service->spec) {
 		error_set(err, ERR_INTERNAL, "the manager's answer holds no service");
 		return CTL_FAILED;
@@ -166,8 +168,10 @@ static int apply_change(struct ctl *ctl, const char *ref, struct change *change,
 			note_change(change, before->service, after->service ?: before->service);
 			return 0;
 		}
-		if (err->code != ERR_CONFLICT || attempt >= CONFLICT_RETRIES)
+		if (err->code != ERR_CONFLICT || attempt >= CONFLICT_RETRIES) {
+			spec_name_flag(service_update_options, err);
 			return -1;
+		}
 	}
 }
 

@@ -78,5 +78,7 @@ int spec_add_lists(pb_service_spec *spec, const struct service_flags *flags, con
 		   const struct spec_input *input, struct error *err);
 int spec_set_image(pb_container_spec *container, const char *flag, const char *image,
 		   struct error *err);
+/* In a refusal by the manager, put the flag of `defs` in place of the field that it sets. */
+void spec_name_flag(const struct option_def *defs, struct error *err);
 /* Sub-messages that a spec from elsewhere may lack. */
 void spec_complete(pb_service_spec *spec);

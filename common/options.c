@@ -308,7 +308,7 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
 static const struct option_def *nearest(const struct option_def *defs, const char *name, size_t len)
 {
 	const struct option_def *best = NULL;
-	unsigned best_distance = len < 5 ? 2 : 4;
+	unsigned best_distance = len < 5 ? 2 : len < 8 ? 3 : 4;
 
 	if (len > NAME_COMPARED)
 		return NULL;

@@ -73,18 +73,19 @@ static int check_mode(const pb_service_spec *spec, struct error *err)
 
 static int check_resources(const char *field, const pb_resources *r, struct error *err)
 {
+	char human[STR_HUMAN_MAX];
+
 	if (!r)
 		return 0;
 	if (r->cpu_nano && (r->cpu_nano < CPU_MIN_NANO || r->cpu_nano > CPU_MAX_NANO))
 		return error_set(err, ERR_INVALID,
-				 "%s.cpu_nano %" PRId64 ": must be 0 or at least %" PRId64
-				 " (0.001 cores), at most 65536 cores",
-				 field, r->cpu_nano, CPU_MIN_NANO);
+				 "%s.cpu_nano %" PRId64 " (%g cores): must be 0 (none) or 0.001 to "
+				 "65536 cores",
+				 field, r->cpu_nano, (double)r->cpu_nano / 1e9);
 	if (r->mem_bytes && (r->mem_bytes < MEM_MIN_BYTES || r->mem_bytes > MEM_MAX_BYTES))
 		return error_set(err, ERR_INVALID,
-				 "%s.mem_bytes %" PRId64 ": must be 0 or at least %" PRId64
-				 " (4 MiB), at most 1 PiB",
-				 field, r->mem_bytes, MEM_MIN_BYTES);
+				 "%s.mem_bytes %" PRId64 " (%s): must be 0 (none) or 4 MiB to 1 PiB",
+				 field, r->mem_bytes, str_bytes_human(r->mem_bytes, human));
 	if (r->pids < 0 || r->pids > PIDS_MAX)
 		return error_set(err, ERR_INVALID,
 				 "%s.pids %" PRId64 ": must be 0 (no limit) to %" PRId64, field,
