@@ -52,21 +52,6 @@ int membership_may_remove(const struct membership_node *members, size_t n, uint6
 	return 0;
 }
 
-const char *membership_warning(const struct membership_node *members, size_t n, char *buf, size_t size)
-{
-	size_t healthy = 0;
-
-	for (size_t i = 0; i < n; i++)
-		healthy += members[i].healthy;
-	buf[0] = '\0';
-	if (healthy < quorum_of(n))
-		snprintf(buf, size, "the managers have lost their quorum: %zu of %zu are healthy, %zu are needed",
-			 healthy, n, quorum_of(n));
-	else if (n > 1 && healthy == quorum_of(n))
-		snprintf(buf, size, "the quorum is lost when one more manager fails: %zu of %zu are healthy", healthy, n);
-	return buf;
-}
-
 static bool has_peer_url(const struct etcd_member *m, const char *url)
 {
 	for (size_t i = 0; i < m->n_peer_urls; i++)

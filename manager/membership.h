@@ -30,9 +30,6 @@ struct membership_node {
  */
 int membership_may_remove(const struct membership_node *members, size_t n, uint64_t id, struct error *err);
 
-/* For status: what the next failure would do; "" = nothing to warn of. Into buf, which is returned. */
-const char *membership_warning(const struct membership_node *members, size_t n, char *buf, size_t size);
-
 enum membership_step {
 	MEMBERSHIP_ADD,          /* no trace of it yet */
 	MEMBERSHIP_REUSE,        /* *ret_id: its own entry of an earlier try */

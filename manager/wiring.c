@@ -83,8 +83,10 @@ static void on_removed(void *data, const struct error *err)
 }
 
 /* By our stream to it: what the store says of a node can be old just when the quorum is in question. */
-static bool node_healthy(struct manager *m, const char *node_id)
+static bool manager_alive(void *data, const char *node_id)
 {
+	struct manager *m = data;
+
 	return str_eq(node_id, m->identity.node_id) || presence_alive(m->presence, node_id);
 }
 
@@ -109,7 +111,7 @@ static void on_members_to_remove(void *data, const struct etcd_member *members, 
 	for (size_t i = 0; i < n; i++) {
 		nodes[i].id = members[i].id;
 		nodes[i].name = node_name(r->m, members[i].name);
-		nodes[i].healthy = node_healthy(r->m, members[i].name);
+		nodes[i].healthy = manager_alive(r->m, members[i].name);
 		if (str_eq(members[i].name, r->node_id))
 			id = members[i].id;
 	}
@@ -315,6 +317,7 @@ struct control_ops wiring_control_ops(struct manager *m)
 		.token_revoke = token_revoke,
 		.remove_member = remove_member,
 		.leader_id = leader_id,
+		.manager_alive = manager_alive,
 		.etcd_info = etcd_info,
 		.resolve_image = resolve_image,
 	};

@@ -63,6 +63,9 @@ struct control_ops {
 	void (*remove_member)(void *data, const char *node_id, control_done_cb cb, void *cb_data);
 	/* Node id of the leader, "" when there is none. */
 	const char *(*leader_id)(void *data);
+	/* Is that manager in touch with this one? More recent than the state of its node, which
+	 * cannot change without a quorum. */
+	bool (*manager_alive)(void *data, const char *node_id);
 	/* Is etcd our child, and where it is ("https://10.0.0.1:2379"); appended to ret_endpoints.
 	 */
 	void (*etcd_info)(void *data, bool *ret_embedded, struct strv *ret_endpoints);

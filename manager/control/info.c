@@ -15,7 +15,7 @@ struct counts {
 	uint32_t managers, managers_ready, nodes, nodes_ready, tasks_running;
 };
 
-static struct counts count(const struct view *v)
+static struct counts count(const struct view *v, const struct control_ops *ops)
 {
 	_cleanup_free_ const void **nodes = NULL, **tasks = NULL;
 	struct counts counts = {0};
@@ -28,7 +28,7 @@ static struct counts count(const struct view *v)
 
 		counts.nodes_ready += is_ready(node);
 		counts.managers += node->manager != NULL;
-		counts.managers_ready += node->manager && is_ready(node);
+		counts.managers_ready += node->manager && ops->manager_alive(ops->data, node->id);
 	}
 	tasks = view_list(v, KIND_TASK, &n);
 	for (size_t i = 0; i < n; i++) {
@@ -46,13 +46,18 @@ static void add_warnings(struct req *r, const struct counts *counts, bool embedd
 	if (!store_connected(r->c->store))
 		req_warn(r, "etcd is not reachable from this manager: what it shows may be old, "
 			    "and nothing can change");
-	if (embedded && counts->managers == 2)
+	if (embedded && counts->managers_ready < quorum)
+		req_warn(r,
+			 "the managers have lost their quorum: %" PRIu32 " of %" PRIu32
+			 " are healthy, %" PRIu32 " are needed; containers go on, but nothing can change",
+			 counts->managers_ready, counts->managers, quorum);
+	else if (embedded && counts->managers == 2)
 		req_warn(r, "2 managers: losing either one loses the quorum; a third one would "
 			    "make it safe");
 	else if (embedded && counts->managers > 2 && counts->managers_ready <= quorum)
 		req_warn(r,
 			 "%" PRIu32 " of %" PRIu32
-			 " managers are ready: quorum is lost when one more manager fails",
+			 " managers are healthy: the quorum is lost when one more manager fails",
 			 counts->managers_ready, counts->managers);
 	else if (embedded && counts->managers > 2 && counts->managers % 2 == 0)
 		req_warn(r,
@@ -71,7 +76,7 @@ void step_get_info(struct req *r)
 	const struct control_ops *ops = &r->c->ops;
 	struct view *v = control_view(r->c);
 	const pb_cluster *cluster = view_cluster(v);
-	struct counts counts = count(v);
+	struct counts counts = count(v, ops);
 	bool embedded = false;
 
 	if (!cluster) {

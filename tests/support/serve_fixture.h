@@ -39,6 +39,7 @@ struct serve {
 	const char *resolved_digest; /* NULL: no registry */
 	unsigned resolve_calls, remove_calls;
 	const char *remove_error;
+	const char *dead_manager;
 	char removed[64];
 };
 
@@ -230,6 +231,13 @@ static inline void op_resolve(void *data, const char *ref, const char *auth, uin
 static inline const char *op_leader(void *data)
 {
 	return "m1";
+}
+
+static inline bool op_manager_alive(void *data, const char *node_id)
+{
+	struct serve *s = data;
+
+	return !s->dead_manager || strcmp(s->dead_manager, node_id) != 0;
 }
 
 static inline void op_etcd_info(void *data, bool *ret_embedded, struct strv *ret_endpoints)
@@ -568,6 +576,7 @@ static inline void serve_open_services(struct serve *s)
 						     .token_revoke = op_token_revoke,
 						     .remove_member = op_remove_member,
 						     .leader_id = op_leader,
+						     .manager_alive = op_manager_alive,
 						     .etcd_info = op_etcd_info,
 						     .resolve_image = op_resolve};
 	struct control_ops ops = functions;

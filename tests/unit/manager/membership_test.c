@@ -71,20 +71,6 @@ static void refusals_name_numbers(void **state)
 	assert_non_null(strstr(err.msg, "1 of 3 are healthy, 2 are needed"));
 }
 
-static void warnings(void **state)
-{
-	struct membership_node nodes[] = {{1, "a", true}, {2, "b", true}, {3, "c", false}};
-	char buf[128];
-
-	assert_string_equal(membership_warning(nodes, 1, buf, sizeof(buf)), "");
-	assert_non_null(strstr(membership_warning(nodes, 2, buf, sizeof(buf)), "one more manager fails: 2 of 2"));
-	assert_non_null(strstr(membership_warning(nodes, 3, buf, sizeof(buf)), "one more manager fails: 2 of 3"));
-	nodes[1].healthy = false;
-	assert_non_null(strstr(membership_warning(nodes, 3, buf, sizeof(buf)), "lost their quorum: 1 of 3"));
-	nodes[1].healthy = nodes[2].healthy = true;
-	assert_string_equal(membership_warning(nodes, 3, buf, sizeof(buf)), "");
-}
-
 static const char *const url_a[] = {"https://a:2380"}, *const url_b[] = {"https://b:2380"},
 		  *const url_c[] = {"https://c:2380"};
 
@@ -132,7 +118,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quorum_decides_who_may_go),
 		cmocka_unit_test(refusals_name_numbers),
-		cmocka_unit_test(warnings),
 		cmocka_unit_test(joins),
 		cmocka_unit_test(initial_cluster_names_all),
 	};

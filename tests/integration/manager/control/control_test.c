@@ -651,6 +651,20 @@ static void cluster_and_info(void **state)
 	assert_non_null(strstr(info->warnings[0], "losing either one loses the quorum"));
 }
 
+static void a_lost_quorum_is_warned_of_with_its_numbers(void **state)
+{
+	struct serve *s = *state;
+	Skein__GetInfoRequest get = SKEIN__GET_INFO_REQUEST__INIT;
+	_cleanup_pb_ Skein__Info *info = NULL;
+	struct error err;
+
+	put_manager(s, "m1");
+	put_manager(s, "m2");
+	s->dead_manager = "m2";
+	info = ask(s, "GetInfo", &get, &err);
+	assert_non_null(strstr(info->warnings[0], "lost their quorum: 1 of 2 are healthy, 2 are needed"));
+}
+
 static void explain_comes_from_the_scheduler(void **state)
 {
 	struct serve *s = *state;
@@ -681,6 +695,7 @@ int main(void)
 		SERVE_TEST(tokens),
 		SERVE_TEST(lists_and_filters),
 		SERVE_TEST(cluster_and_info),
+		SERVE_TEST(a_lost_quorum_is_warned_of_with_its_numbers),
 		SERVE_TEST(explain_comes_from_the_scheduler),
 	};
 
