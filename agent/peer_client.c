@@ -251,10 +251,11 @@ static void fetch(void *data, const char *address, const char *digest, int fd, i
 	f->call = rpc_stream(f->conn->channel, &skein__peer__descriptor, "GetBlob",
 			     GRACE_MS + (uint64_t)max_bytes / MIN_BYTES_PER_MS, &handlers, f);
 	request.digest = (char *)digest;
-	if (rpc_call_send(f->call, &request.base, &err) < 0)
-		give_up(f, &err);
-	else
+	/* When the call has ended already, on_call_done tells why. */
+	if (rpc_call_send(f->call, &request.base, &err) == 0)
 		rpc_call_half_close(f->call);
+	else if (err.code != ERR_CANCELLED)
+		give_up(f, &err);
 	if (c->closer.closing) {
 		error_set(&err, ERR_CANCELLED, "cancelled");
 		give_up(f, &err);

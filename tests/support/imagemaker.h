@@ -12,6 +12,25 @@
 #include <stdlib.h>
 #include <uv.h>
 
+/*
+ * ThreadSanitizer takes proc_fork()'s clone(CLONE_VM) for a fork, and what it then switches off in the child it has
+ * switched off in the parent as well: they share memory. So it must not see it.
+ */
+#ifdef __SANITIZE_THREAD__
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	return __clone(fn, stack, flags, arg);
+}
+#endif
+
+/* It cannot see that libuv closes the descriptor of a loop only behind its last wake-up. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "race:uv_async_send\n";
+}
+
 /* One image: up to 4 layers, each with one file. Fill name[] and text[], then image_files_make(). */
 struct image_files {
 	const char *dir;               /* existing; gets layer<i>.tar, config.json, manifest.json */

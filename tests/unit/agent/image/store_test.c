@@ -596,18 +596,19 @@ static void refuses_bad_wants(void **state)
 
 /* ---------------------------------------------------------------- full disk */
 
-/* In a child: its mounts are its own. Exit code 0 = as expected. */
-static int full_disk_child(struct fixture *f, const char *size, const char *archive)
+/* A process of its own, for its mounts are: 0 = as expected. */
+static int full_disk_main(const char *dir, const char *size, const char *archive)
 {
 	struct fixture own = {0};
 	struct outcome o = {0};
 	struct error err = ERROR_INIT;
 
+	log_init("test", LOG_LEVEL_ERROR);
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("disk", f->files, "tmpfs", 0, size) < 0)
+	    mount("disk", dir, "tmpfs", 0, size) < 0)
 		return 10;
-	path_in(own.state, sizeof(own.state), f->files, "images");
-	path_in(own.tmp, sizeof(own.tmp), f->files, "tmp");
+	path_in(own.state, sizeof(own.state), dir, "images");
+	path_in(own.tmp, sizeof(own.tmp), dir, "tmp");
 	uv_loop_init(&own.loop);
 	own.store = image_store_new(&(struct image_store_options){.loop = &own.loop, .dir = own.state, .tmp_dir = own.tmp}, &err);
 	if (!own.store)
@@ -620,7 +621,9 @@ static int full_disk_child(struct fixture *f, const char *size, const char *arch
 	}
 	expect_stored(&own, 0, 0);
 	store_close_wait(&own.loop, own.store);
-	return 0;
+	while (uv_run(&own.loop, UV_RUN_NOWAIT))
+		;
+	return uv_loop_close(&own.loop) == 0 ? 0 : 13;
 }
 
 static void says_when_the_disk_is_full(void **state)
@@ -643,8 +646,10 @@ static void says_when_the_disk_is_full(void **state)
 			pid_t pid = fork();
 			int status;
 
-			if (pid == 0)
-				_exit(full_disk_child(f, sizes[i], f->archive));
+			if (pid == 0) {
+				execl("/proc/self/exe", "store_test", "full-disk", f->files, sizes[i], f->archive, NULL);
+				_exit(127);
+			}
 			assert_int_equal(waitpid(pid, &status, 0), pid);
 			if (status)
 				fail_msg("%s, docker %d: status %x", sizes[i], docker, status);
@@ -653,7 +658,7 @@ static void says_when_the_disk_is_full(void **state)
 	free(text);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -664,6 +669,8 @@ int main(void)
 		T(says_when_the_disk_is_full),
 	};
 
+	if (argc == 5 && str_eq(argv[1], "full-disk"))
+		return full_disk_main(argv[2], argv[3], argv[4]);
 	log_init("test", LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
