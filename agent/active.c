@@ -149,11 +149,17 @@ static void wipe_manager(void *data)
 	}
 }
 
+static void begin_manager(struct agent *a);
+
 static void on_wiped(void *data)
 {
 	struct agent *a = data;
 
 	log_info("manager_removed");
+	a->manager_leaving = false;
+	if (!a->closing && active_is(a) && identity_get(a->identity)->role == PKI_MANAGER)
+		begin_manager(a); /* promoted again meanwhile */
+	ops_manager_gone(a);
 	closer_drop(&a->closer);
 }
 
@@ -165,11 +171,31 @@ static void on_manager_stopped(void *data)
 	loop_work(a->loop, wipe_manager, on_wiped, a);
 }
 
+static void begin_manager(struct agent *a)
+{
+	struct error err = ERROR_INIT;
+
+	if (active_write_manager_conf(a, NULL, &err) < 0)
+		log_error("manager_conf", kv_err(&err));
+	else
+		active_start_manager(a, on_manager_started, a);
+}
+
+static void end_manager(struct agent *a)
+{
+	a->manager_wanted = false;
+	session_set_prefer(a->session, NULL);
+	if (a->manager_leaving)
+		return;
+	a->manager_leaving = true;
+	closer_hold(&a->closer);
+	manager_child_stop(a->manager, on_manager_stopped, a);
+}
+
 static void on_renewed(void *data, bool role_changed)
 {
 	struct agent *a = data;
 	const struct identity_data *id = identity_get(a->identity);
-	struct error err = ERROR_INIT;
 
 	a->wants_renewal = false;
 	log_info("certificate_renewed", kv_str("role", pb_role_name((int)id->role)));
@@ -178,17 +204,10 @@ static void on_renewed(void *data, bool role_changed)
 			manager_child_reload(a->manager);
 		return;
 	}
-	if (id->role == PKI_MANAGER) {
-		if (active_write_manager_conf(a, NULL, &err) < 0)
-			log_error("manager_conf", kv_err(&err));
-		else
-			active_start_manager(a, on_manager_started, a);
-		return;
-	}
-	a->manager_wanted = false;
-	session_set_prefer(a->session, NULL);
-	closer_hold(&a->closer);
-	manager_child_stop(a->manager, on_manager_stopped, a);
+	if (id->role != PKI_MANAGER)
+		end_manager(a);
+	else if (!a->manager_leaving) /* else on_wiped() begins: its files are in the way */
+		begin_manager(a);
 }
 
 static void on_identity_removed(void *data, const struct error *err)
@@ -281,6 +300,7 @@ int active_begin(struct agent *a, struct error *err)
 	set_advertise(a);
 	if (open_peer_server(a, err) < 0)
 		return -1;
+	worker_begin(a->worker);
 	open_session(a);
 	log_info("active", kv_str("node", id->node_id), kv_str("cluster", id->cluster_id),
 		 kv_str("role", pb_role_name((int)id->role)), kv_str("address", id->address));

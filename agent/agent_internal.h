@@ -13,7 +13,7 @@
 struct agent {
 	uv_loop_t *loop;
 	const struct agent_config *config;
-	char *exec_dir_state, *manager_socket, *manager_conf, *pid_path, *manager_binary;
+	char *manager_socket, *manager_conf, *pid_path, *manager_binary;
 
 	/* always there */
 	struct rpc *rpc;
@@ -38,10 +38,15 @@ struct agent {
 	bool removed;                /* the cluster no longer knows this node */
 	bool wants_renewal;          /* the role that is wanted differs from the certificate's */
 	bool manager_wanted;         /* the manager beside us is (being) started */
+	bool manager_leaving;        /* demoted: it is being stopped and its files removed */
+	struct error unusable;       /* there is an identity, but active_begin() failed: tried again */
+	uv_timer_t begin_timer;
 
 	/* an operation of the local socket under way */
 	struct op *op;
+	void (*ops_closed)(void *data);
 	uv_timer_t auto_join;        /* --join: tries until it works */
+	unsigned auto_join_refusals; /* in a row */
 	bool closing;
 	struct closer closer;
 	void (*closed)(void *data);
@@ -66,6 +71,10 @@ extern const struct local_ops agent_ops;
 void ops_auto_join(struct agent *a);
 /* The session came up: what join waited for. */
 void ops_session_up(struct agent *a);
+/* The files of a demoted manager are gone: what leave waited for. */
+void ops_manager_gone(struct agent *a);
+/* The agent ends: cut short what can be, no operation any more; closed once, perhaps at once. */
+void ops_close(struct agent *a, void (*closed)(void *data));
 
 /* ---- agent.c */
 pb_node_description *agent_describe(void *data);

@@ -14,12 +14,21 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define BACKOFF_MIN_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * NS_PER_SEC)
 #define STABLE_NS (10 * NS_PER_SEC)     /* a run this long resets the back-off */
 #define STOP_TIMEOUT_NS (10 * NS_PER_SEC)
 #define READY_MESSAGE_MAX ERROR_MSG_MAX
+
+/* Who waits for its end. */
+struct waiter {
+	STAILQ_ENTRY(waiter) link;
+	void (*stopped)(void *data);
+	void *data;
+};
+STAILQ_HEAD(waiters, waiter);
 
 struct manager_child {
 	uv_loop_t *loop;
@@ -31,11 +40,11 @@ struct manager_child {
 	size_t word_len;
 	uv_timer_t timer;          /* restart, or kill when stopping */
 	int64_t started_at, backoff_ns;
-	bool wanted;
+	bool wanted, stopping;
+	char error[ERROR_MSG_MAX]; /* why it does not serve */
 	void (*ready)(void *data, const struct error *err);
 	void *ready_data;
-	void (*stopped)(void *data);
-	void *stopped_data;
+	struct waiters waiters;
 	struct closer closer;
 };
 
@@ -51,6 +60,7 @@ struct manager_child *manager_child_new(const struct manager_child_options *opti
 	m->backoff_ns = BACKOFF_MIN_NS;
 	uv_timer_init(m->loop, &m->timer);
 	m->timer.data = m;
+	STAILQ_INIT(&m->waiters);
 	closer_init(&m->closer);
 	return m;
 }
@@ -59,9 +69,27 @@ static void tell_ready(struct manager_child *m, const struct error *err)
 {
 	void (*ready)(void *, const struct error *) = m->ready;
 
+	if (!err)
+		m->error[0] = '\0';
+	else if (err->code != ERR_CANCELLED)
+		snprintf(m->error, sizeof(m->error), "%s", err->msg);
 	m->ready = NULL;
 	if (ready)
 		ready(m->ready_data, err);
+}
+
+static void tell_stopped(struct manager_child *m)
+{
+	struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+	struct waiter *w;
+
+	m->stopping = false;
+	STAILQ_CONCAT(&waiters, &m->waiters);
+	while ((w = STAILQ_FIRST(&waiters))) {
+		STAILQ_REMOVE_HEAD(&waiters, link);
+		w->stopped(w->data);
+		free(w);
+	}
 }
 
 static void on_pipe_closed(uv_handle_t *handle)
@@ -139,25 +167,24 @@ static void restart_later(struct manager_child *m)
 static void on_exit_of_manager(void *data, struct proc *proc, const struct proc_exit *end)
 {
 	struct manager_child *m = data;
-	void (*stopped)(void *) = m->stopped;
 	struct error err = ERROR_INIT;
 
 	m->proc = NULL;
 	unlink(m->pid_path);
 	uv_timer_stop(&m->timer);
-	if (m->wanted) {
+	if (m->wanted && !m->stopping) {
 		log_error("manager_exit", kv_i64("exit_code", end->exit_code), kv_i64("signal", end->signal));
-		if (m->ready) {
+		/* What it said itself says more than how it ended. */
+		if (m->ready)
 			take_word(m);
-			error_set(&err, ERR_INTERNAL, "cluster-manager ended while starting (exit code %d, signal %d)",
-				  end->exit_code, end->signal);
+		if (m->ready || !m->error[0]) {
+			error_set(&err, ERR_INTERNAL, "cluster-manager ended (exit code %d, signal %d)", end->exit_code, end->signal);
 			tell_ready(m, &err);
 		}
-		restart_later(m);
 	}
-	m->stopped = NULL;
-	if (stopped)
-		stopped(m->stopped_data);
+	tell_stopped(m);
+	if (m->wanted && !m->proc)
+		restart_later(m);
 }
 
 static void write_pid(struct manager_child *m)
@@ -249,6 +276,9 @@ void manager_child_start(struct manager_child *m, void (*ready)(void *data, cons
 	m->ready = ready;
 	m->ready_data = data;
 	m->wanted = true;
+	m->error[0] = '\0';
+	if (m->stopping)
+		return; /* on_exit_of_manager() starts it */
 	if (m->proc || adopt(m))
 		loop_timer_in(&m->timer, 0, on_adopted);
 	else
@@ -261,28 +291,48 @@ void manager_child_reload(struct manager_child *m)
 		proc_kill(m->proc, SIGHUP);
 }
 
+void manager_child_give_up(struct manager_child *m)
+{
+	struct error err = ERROR_INIT;
+
+	error_set(&err, ERR_CANCELLED, "cluster-manager was not ready yet");
+	tell_ready(m, &err);
+}
+
+const char *manager_child_error(const struct manager_child *m)
+{
+	return m->error;
+}
+
 static void on_stop_timeout(uv_timer_t *timer)
 {
 	struct manager_child *m = timer->data;
 
-	if (m->proc)
+	if (m->proc) {
+		log_warn("manager_killed", kv_i64("pid", proc_pid(m->proc)));
 		proc_kill(m->proc, SIGKILL);
-	else if (m->stopped) {
-		void (*stopped)(void *) = m->stopped;
-
-		m->stopped = NULL;
-		stopped(m->stopped_data);
+		return;
 	}
+	tell_stopped(m);
+	if (m->wanted && !m->proc)
+		spawn(m);
 }
 
 void manager_child_stop(struct manager_child *m, void (*stopped)(void *data), void *data)
 {
+	struct waiter *w = xnew(struct waiter);
+
+	*w = (struct waiter){.stopped = stopped, .data = data};
+	STAILQ_INSERT_TAIL(&m->waiters, w, link);
 	m->wanted = false;
-	m->stopped = stopped;
-	m->stopped_data = data;
-	if (m->proc)
-		proc_kill(m->proc, SIGTERM);
-	loop_timer_in(&m->timer, m->proc ? STOP_TIMEOUT_NS : 0, on_stop_timeout);
+	m->error[0] = '\0';
+	if (!m->stopping) {
+		m->stopping = true;
+		if (m->proc || adopt(m))
+			proc_kill(m->proc, SIGTERM);
+		loop_timer_in(&m->timer, m->proc ? STOP_TIMEOUT_NS : 0, on_stop_timeout);
+	}
+	manager_child_give_up(m);
 }
 
 struct closing {
@@ -309,6 +359,7 @@ static void on_closed(void *data)
 void manager_child_close(struct manager_child *m, void (*closed)(void *data), void *data)
 {
 	struct closing *c = xnew(struct closing);
+	struct waiter *w;
 
 	*c = (struct closing){m, closed, data};
 	m->wanted = false;
@@ -316,6 +367,10 @@ void manager_child_close(struct manager_child *m, void (*closed)(void *data), vo
 	if (!closer_begin(&m->closer, on_closed, c)) {
 		free(c);
 		return;
+	}
+	while ((w = STAILQ_FIRST(&m->waiters))) {
+		STAILQ_REMOVE_HEAD(&m->waiters, link);
+		free(w);
 	}
 	if (m->proc)
 		proc_detach(m->proc);

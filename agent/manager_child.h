@@ -22,15 +22,22 @@ struct manager_child_options {
 
 struct manager_child *manager_child_new(const struct manager_child_options *options);
 
-/* ready: once, when it serves (or was found running), or with why the first start failed; later failures are
- * logged and retried. */
+/* ready: once, when it serves (or was found running), or with why the first start failed (ERR_CANCELLED: it was stopped or
+ * given up meanwhile); later failures are logged and retried. While one is being stopped the next starts behind it. */
 void manager_child_start(struct manager_child *m, void (*ready)(void *data, const struct error *err), void *data);
 
 /* SIGHUP: read certificates again. */
 void manager_child_reload(struct manager_child *m);
 
-/* SIGTERM, SIGKILL after 10 s; stopped when it is gone. It is not started again until manager_child_start. */
+/* Do not wait any longer: ready gets ERR_CANCELLED, the manager goes on. */
+void manager_child_give_up(struct manager_child *m);
+
+/* Why it does not serve, as it last said or ended; "" = it does, or has not been started. */
+const char *manager_child_error(const struct manager_child *m);
+
+/* SIGTERM, SIGKILL after 10 s; stopped (of every call) when it is gone. It is not started again until
+ * manager_child_start. */
 void manager_child_stop(struct manager_child *m, void (*stopped)(void *data), void *data);
 
-/* The agent ends: leave the manager running (false) or stopped before. */
+/* The agent ends: the manager goes on. No ready and no stopped any more. */
 void manager_child_close(struct manager_child *m, void (*closed)(void *data), void *data);

@@ -28,6 +28,9 @@
 #define AUTO_JOIN_REFUSED_MAX_NS (60 * NS_PER_SEC) /* a wrong token does not get right by asking */
 /* On top of the longest grace period: a container that ends by no signal does not keep its node in the cluster. */
 #define LEAVE_SLACK_NS (20 * NS_PER_SEC)
+/* Our etcd ends as soon as the others have removed it: the rest of the change is written through theirs. */
+#define DEMOTE_TRIES 10
+#define DEMOTE_RETRY_NS (300 * NS_PER_MS)
 #define TOKEN_FILE_MAX 4096
 
 enum op_kind { OP_INIT, OP_FORCE_NEW, OP_JOIN, OP_LEAVE };
@@ -53,6 +56,7 @@ struct op {
 	bool timer_open;
 	bool awaits_manager;           /* to be ready */
 	bool awaits_wipe;              /* of what a demoted manager left */
+	unsigned demotions;            /* tried */
 };
 
 /* ---------------------------------------------------------------- frame */
@@ -82,7 +86,8 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void start_timer(struct op *op, int64_t delay_ns, uv_timer_cb cb)
 {
-	uv_timer_init(op->agent->loop, &op->timer);
+	if (!op->timer_open)
+		uv_timer_init(op->agent->loop, &op->timer);
 	op->timer.data = op;
 	op->timer_open = true;
 	loop_timer_in(&op->timer, delay_ns, cb);
@@ -671,16 +676,30 @@ static void stop_tasks(struct op *op)
 	}
 	/* The node is seen to go first, so that its tasks start elsewhere meanwhile, and none here. */
 	if (a->session)
-		session_stop(a->session);
+		session_leave(a->session);
 	start_timer(op, worker_grace_ns(a->worker) + LEAVE_SLACK_NS, on_leave_timeout);
 	worker_stop_all(a->worker, on_tasks_gone, op);
 }
 
+static void demote_self(struct op *op);
+
+static void on_demote_retry(uv_timer_t *timer)
+{
+	demote_self(timer->data);
+}
+
 static void on_demoted(void *data, const ProtobufCMessage *reply, const struct error *err)
 {
+	struct op *op = data;
+	bool final = !err || err->code == ERR_PRECONDITION || err->code == ERR_NOT_FOUND || err->code == ERR_DENIED;
+
+	if (!final && !op->agent->closing && op->demotions < DEMOTE_TRIES) {
+		start_timer(op, DEMOTE_RETRY_NS, on_demote_retry);
+		return;
+	}
 	if (err)
 		log_warn("leave_without_demotion", kv_err(err));
-	stop_tasks(data);
+	stop_tasks(op);
 }
 
 static void on_own_node(void *data, const ProtobufCMessage *reply, const struct error *err)
@@ -690,9 +709,10 @@ static void on_own_node(void *data, const ProtobufCMessage *reply, const struct 
 	Skein__UpdateNodeRequest request = SKEIN__UPDATE_NODE_REQUEST__INIT;
 
 	if (err || !response->node || !response->node->spec) {
-		stop_tasks(op);
+		on_demoted(op, NULL, err);
 		return;
 	}
+	pb_free(op->node_spec);
 	op->node_spec = pb_dup(response->node->spec);
 	op->node_spec->role = NODE_ROLE_WORKER;
 	request.ref = response->node->id;
@@ -700,10 +720,18 @@ static void on_own_node(void *data, const ProtobufCMessage *reply, const struct 
 	call_manager(op, "UpdateNode", &request.base, on_demoted);
 }
 
+static void demote_self(struct op *op)
+{
+	Skein__RefRequest self = SKEIN__REF_REQUEST__INIT;
+
+	op->demotions++;
+	self.ref = identity_get(op->agent->identity)->node_id;
+	call_manager(op, "GetNode", &self.base, on_own_node);
+}
+
 static void op_leave(void *data, bool force, local_leave_cb cb, void *cb_data)
 {
 	struct agent *a = data;
-	Skein__RefRequest self = SKEIN__REF_REQUEST__INIT;
 	struct error err = ERROR_INIT;
 	bool is_manager = active_is(a) && identity_get(a->identity)->role == PKI_MANAGER;
 	struct op *op;
@@ -728,8 +756,7 @@ static void op_leave(void *data, bool force, local_leave_cb cb, void *cb_data)
 	}
 	/* With others left, etcd must not count on this member any more; as the last one this is refused. */
 	a->wants_renewal = true; /* the role that comes back is of no interest */
-	self.ref = identity_get(a->identity)->node_id;
-	call_manager(op, "GetNode", &self.base, on_own_node);
+	demote_self(op);
 }
 
 /* ---------------------------------------------------------------- info */

@@ -287,6 +287,22 @@ void session_start(struct session *s)
 	try_later(s);
 }
 
+void session_leave(struct session *s)
+{
+	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;
+
+	s->started = false;
+	uv_timer_stop(&s->retry);
+	if (!s->call)
+		return;
+	msg.body_case = SKEIN__AGENT_MESSAGE__BODY_LEAVING;
+	msg.leaving = true;
+	if (!s->registered || send_message(s, &msg) < 0)
+		rpc_call_cancel(s->call);
+	else
+		rpc_call_half_close(s->call); /* the manager ends the stream behind it; a dead one is noticed by the pings */
+}
+
 void session_restart(struct session *s)
 {
 	s->failures = 0;

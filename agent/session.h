@@ -39,6 +39,8 @@ struct session *session_new(const struct session_options *options);
 void session_set_managers(struct session *s, const char *const *managers, size_t n);
 void session_set_prefer(struct session *s, const char *manager);
 void session_start(struct session *s);
+/* The node leaves: say so, end the stream, and do not try again until session_start(). */
+void session_leave(struct session *s);
 void session_close(struct session *s, void (*closed)(void *data), void *data);
 /* End the stream and begin again (new certificate, unfit assignments). */
 void session_restart(struct session *s);

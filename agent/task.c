@@ -17,7 +17,9 @@ struct task {
 	struct image_job *image_job;
 	struct container *container;
 	enum task_op op;
-	bool assigned, saved, running, stopping, created, advancing, again;
+	bool assigned, saved, running, created, frozen, advancing, again;
+	bool stopping;             /* this agent has sent the stop signal */
+	bool stop_asked;           /* somebody has: an earlier agent counts, too */
 };
 
 /* ---------------------------------------------------------------- status */
@@ -68,6 +70,8 @@ static void on_saved(void *data, const struct error *err)
 
 	t->op = OP_NONE;
 	t->saved = true;
+	if (t->frozen)
+		return;
 	if (err)
 		set_failed(t, err);
 	advance(t);
@@ -93,6 +97,8 @@ static void on_image(void *data, struct image *image, const struct error *err)
 
 	t->op = OP_NONE;
 	t->image_job = NULL;
+	if (t->frozen)
+		return;
 	if (image) {
 		t->image = image_ref(image);
 		if (str_empty(t->obj->spec->container->image_digest)) /* a tag may move on; this task stays with it */
@@ -134,9 +140,9 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 	if (end->oom_killed)
 		snprintf(why, sizeof(why), "task: non-zero exit (%d): killed, out of memory (limit reached)",
 			 end->exit_code);
-	else if (end->exit_code != 0 && !t->stopping)
+	else if (end->exit_code != 0 && !t->stop_asked)
 		snprintf(why, sizeof(why), "task: non-zero exit (%d)", end->exit_code);
-	set_state(t, task_state_of_exit(end->exit_code, t->stopping), t->stopping ? "shutdown" : "finished", why);
+	set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), t->stop_asked ? "shutdown" : "finished", why);
 	advance(t);
 }
 
@@ -185,7 +191,7 @@ static void do_start(struct task *t)
 
 static void do_stop(struct task *t)
 {
-	t->stopping = true;
+	t->stopping = t->stop_asked = true;
 	container_stop(t->container, t->obj->spec->container->stop_grace_period);
 }
 
@@ -273,6 +279,8 @@ static bool step(struct task *t)
 /* Steps may call back at once: `again` keeps one loop going instead of recursing. */
 static void advance(struct task *t)
 {
+	if (t->frozen)
+		return;
 	if (t->advancing) {
 		t->again = true;
 		return;
@@ -308,6 +316,17 @@ struct task *task_new(const struct task_env *env, const Skein__Assignment *assig
 	return t;
 }
 
+/* It was being started or ran when the last agent saw it, and does not run now. */
+static void lost(struct task *t, enum container_found found)
+{
+	if (t->stop_asked)
+		set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
+	else
+		set_state(t, TASK_FAILED, "lost", found == CONTAINER_CREATED
+			  ? "the agent ended while the container was being started"
+			  : "the container is gone: the host was restarted or it was removed by hand");
+}
+
 static void on_adopted(void *data, struct container *c, enum container_found found,
 		       const struct container_exit *end)
 {
@@ -326,7 +345,11 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 	} else if (state > TASK_RUNNING) {
 		/* ended before: only its files are left */
 	} else if (state >= TASK_STARTING) {
-		set_state(t, TASK_FAILED, "lost", "the container is gone: the host was restarted or it was removed by hand");
+		lost(t, found);
+		if (found == CONTAINER_CREATED) { /* its monitor waits for a start that will not come */
+			do_remove(t);
+			return;
+		}
 	} else {
 		do_remove(t); /* half-prepared: begin again */
 		return;
@@ -347,18 +370,31 @@ struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 	t->saved = true;
 	t->op = OP_ADOPT;
 	/* A stop that an earlier agent began counts as asked: the desired state was saved with it. */
-	t->stopping = saved->desired > TASK_RUNNING;
+	t->stop_asked = saved->desired > TASK_RUNNING;
 	t->container = container_adopt(env->exec, t->obj, on_exit_of_container, on_adopted, t);
 	return t;
+}
+
+static void let_go(struct task *t)
+{
+	if (t->container)
+		container_forget(t->container);
+	t->container = NULL;
+	image_unref(t->image);
+	t->image = NULL;
+}
+
+void task_freeze(struct task *t)
+{
+	t->frozen = true;
+	let_go(t);
 }
 
 void task_free(struct task *t)
 {
 	if (!t)
 		return;
-	if (t->container)
-		container_forget(t->container);
-	image_unref(t->image);
+	let_go(t);
 	strv_fini(&t->image_peers);
 	pb_free(t->obj);
 	free(t);

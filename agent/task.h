@@ -68,7 +68,12 @@ struct task_env {
 struct task *task_new(const struct task_env *env, const Skein__Assignment *assignment);
 /* A task that an earlier agent left in the database: finds its container first. */
 struct task *task_adopt(const struct task_env *env, const pb_task *saved);
-/* Only after on_gone, or when the agent ends (containers go on). */
+/*
+ * The agent ends: no further step; the container goes on without us. What is under way in the image store and in
+ * the database still calls back, so the task is freed behind their close.
+ */
+void task_freeze(struct task *t);
+/* Only after on_gone, or behind task_freeze(). */
 void task_free(struct task *t);
 
 /* The manager's present word on it. */

@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "common/id.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "reporter.h"
@@ -35,7 +36,8 @@ struct worker {
 	STAILQ_HEAD(, gone) gone;
 	void (*stopped)(void *data);
 	void *stopped_data;
-	bool freeing;
+	bool leaving;                         /* sets are not taken */
+	bool frozen, freeing;
 };
 
 static void maybe_stopped(struct worker *w)
@@ -178,6 +180,14 @@ void worker_adopt(struct worker *w)
 	remove_strays(w);
 }
 
+void worker_freeze(struct worker *w)
+{
+	w->frozen = true;
+	w->stopped = NULL;
+	for (struct entry *e = w->tasks; e; e = e->hh.next)
+		task_freeze(e->task);
+}
+
 static void on_check_closed(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -247,7 +257,8 @@ static int check_set(const struct worker *w, const Skein__Assignments *set, stru
 	for (size_t i = 0; i < set->n_update; i++) {
 		const pb_task *task = set->update[i]->task;
 
-		if (!task || strlen(task->id) == 0 || !task->spec || !task->spec->container)
+		/* The id becomes a file's name. */
+		if (!task || !id_valid(task->id) || !task->spec || !task->spec->container)
 			return error_set(err, ERR_INVALID, "assignment %zu is not a whole task", i);
 	}
 	return 0;
@@ -257,6 +268,9 @@ int worker_apply(struct worker *w, const Skein__Assignments *set, struct error *
 {
 	struct entry *e, *next;
 
+	/* A task that began now would hold up the leaving, and one that is assigned again would not end. */
+	if (w->leaving || w->frozen)
+		return 0;
 	if (check_set(w, set, err) < 0)
 		return -1;
 	if (set->complete) {
@@ -284,6 +298,7 @@ void worker_stop_all(struct worker *w, void (*cb)(void *data), void *data)
 {
 	struct entry *e, *next;
 
+	w->leaving = true;
 	w->stopped = cb;
 	w->stopped_data = data;
 	HASH_ITER(hh, w->tasks, e, next)
@@ -292,6 +307,21 @@ void worker_stop_all(struct worker *w, void (*cb)(void *data), void *data)
 		uv_check_start(&w->reaper, reap);
 		uv_idle_start(&w->awake, stay_awake);
 	}
+}
+
+void worker_begin(struct worker *w)
+{
+	w->leaving = w->completing = false;
+	w->sequence = 0;
+}
+
+int64_t worker_grace_ns(const struct worker *w)
+{
+	int64_t longest = 0;
+
+	for (const struct entry *e = w->tasks; e; e = e->hh.next)
+		longest = MAX(longest, task_object(e->task)->spec->container->stop_grace_period);
+	return longest;
 }
 
 void worker_report_all(struct worker *w)

@@ -27,15 +27,25 @@ struct worker_options {
 struct worker *worker_new(const struct worker_options *options);
 /* Find the containers of an earlier agent. Once, after the exec probe. */
 void worker_adopt(struct worker *w);
-/* Containers go on. */
+/* The agent ends: no task goes a step further, no set is taken; containers go on. Before exec, images and database close. */
+void worker_freeze(struct worker *w);
+/* After worker_freeze(), and after exec, images and database have closed. */
 void worker_free(struct worker *w);
+
+/* The node is in a cluster (again): from here on sets are taken. */
+void worker_begin(struct worker *w);
 
 /* A set from the manager. Returns -1 when an incremental one does not fit what we have (ask for a complete one:
  * reconnect). */
 int worker_apply(struct worker *w, const Skein__Assignments *set, struct error *err);
 
-/* Stop and remove every task (the node leaves); cb when none is left. */
+/*
+ * The node leaves: stop and remove every task, take no set until worker_begin(). cb once, later, when none is left; it
+ * is forgotten when this is called again.
+ */
 void worker_stop_all(struct worker *w, void (*cb)(void *data), void *data);
+/* The longest grace period among the tasks, ns. */
+int64_t worker_grace_ns(const struct worker *w);
 
 /* Report the status of every task again (new session). */
 void worker_report_all(struct worker *w);

@@ -54,6 +54,9 @@ static void write_down(struct dispatcher *d, const struct liveness_verdict *verd
 	case LIVENESS_LOST:
 		snprintf(message, sizeof(message), "session lost, not back within %s", human);
 		break;
+	case LIVENESS_LEFT:
+		snprintf(message, sizeof(message), "left the cluster");
+		break;
 	case LIVENESS_MANAGER_GONE:
 		if (str_empty(verdict->manager_id))
 			snprintf(message, sizeof(message),

@@ -37,6 +37,7 @@ struct session {
 	bool current;		/* in by_node */
 	bool registered;	/* Registered was sent: the agent is served */
 	bool ended;		/* we ended the call; what still arrives is ignored */
+	bool left;		/* the node leaves the cluster: its end needs no grace */
 	bool dirty, check_node; /* to be looked at in flush; check_node: the NodeUpdate, too */
 	bool blocked;		/* waits for on_drain */
 	bool paused;

@@ -23,6 +23,7 @@ const struct liveness_params liveness_defaults = {
 struct agent {
 	UT_hash_handle hh;
 	bool session;
+	bool left; /* it ended its session for good */
 	int64_t heard;
 	int64_t jitter;
 	int64_t period, period_before; /* told last and the time before: either may be in use */
@@ -150,7 +151,7 @@ static int64_t silence_limit(const struct liveness *l, const struct agent *a)
 	return MAX(l->p.silence_min_ns, MISSED_PERIODS * period + a->jitter);
 }
 
-void liveness_broken(struct liveness *l, const char *node_id, int64_t now)
+void liveness_broken(struct liveness *l, const char *node_id, bool left, int64_t now)
 {
 	struct agent *a = agent_find(l, node_id);
 
@@ -159,6 +160,11 @@ void liveness_broken(struct liveness *l, const char *node_id, int64_t now)
 	a->session = false;
 	l->n_sessions--;
 	a->broken = now;
+	a->left = left;
+	if (left) {
+		a->deadline = now;
+		return;
+	}
 	/*
 	 * A host that falls silent may have its stream broken by a watchdog of the transport before
 	 * the silence is long enough here: that is no reason to wait longer.
@@ -304,7 +310,7 @@ static void judge_sessionless(struct judging *j, const struct view *v, const pb_
 	if (str_eq(manager_id, l->self)) {
 		since = a ? a->broken : l->started;
 		if (due(j, a ? a->deadline : l->started + l->p.restart_grace_ns))
-			verdict_add(j, node->id, manager_id, LIVENESS_LOST, since);
+			verdict_add(j, node->id, manager_id, a && a->left ? LIVENESS_LEFT : LIVENESS_LOST, since);
 		return;
 	}
 	if (a)

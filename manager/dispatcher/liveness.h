@@ -44,8 +44,8 @@ size_t liveness_sessions(const struct liveness *l);
 void liveness_session(struct liveness *l, const char *node_id, int64_t period_ns, int64_t now);
 /* Something came from the node; period_ns is what it is told from now on. */
 void liveness_heard(struct liveness *l, const char *node_id, int64_t period_ns, int64_t now);
-/* The session's stream ended. */
-void liveness_broken(struct liveness *l, const char *node_id, int64_t now);
+/* The session's stream ended. left: the node had said that it leaves the cluster: no grace. */
+void liveness_broken(struct liveness *l, const char *node_id, bool left, int64_t now);
 /* The node is gone from the cluster, or was judged. */
 void liveness_forget(struct liveness *l, const char *node_id);
 
@@ -60,6 +60,7 @@ void liveness_stalled(struct liveness *l, int64_t now);
 enum liveness_reason {
 	LIVENESS_SILENT,       /* a session here without a sign of life */
 	LIVENESS_LOST,	       /* its stream broke, and it did not come back to any manager */
+	LIVENESS_LEFT,	       /* it said that it leaves the cluster */
 	LIVENESS_MANAGER_GONE, /* the manager that held its session is gone */
 };
 

@@ -335,6 +335,9 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 	case SKEIN__AGENT_MESSAGE__BODY_DESCRIPTION:
 		on_description(s, msg->description);
 		break;
+	case SKEIN__AGENT_MESSAGE__BODY_LEAVING:
+		s->left = true;
+		break;
 	case SKEIN__AGENT_MESSAGE__BODY_REGISTER:
 		session_fail(s, ERR_INVALID, "session: already registered");
 		break;
@@ -364,8 +367,10 @@ static void on_done(struct rpc_call *call, void *data)
 	was_current = s->current;
 	unlink_session(s);
 	if (was_current && s->registered) {
-		liveness_broken(s->d->liveness, s->node_id, clock_mono_ns());
-		if (!s->ended)
+		liveness_broken(s->d->liveness, s->node_id, s->left, clock_mono_ns());
+		if (s->left)
+			log_info("node_left", kv_str("node", s->node_id));
+		else if (!s->ended)
 			log_info("session_lost", kv_str("node", s->node_id),
 				 kv_str("session", s->id));
 	}

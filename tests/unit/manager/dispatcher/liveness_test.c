@@ -150,11 +150,22 @@ static void broken_stream_has_a_grace(void **state)
 	struct liveness_verdict verdict;
 	const char *beating[] = {"m1"};
 
-	liveness_broken(w->l, "n1", w->now);
+	liveness_broken(w->l, "n1", false, w->now);
 	assert_int_equal(liveness_sessions(w->l), 1);
 	assert_in_range(run_until_verdict(w, 20 * SEC, beating, 1, &verdict), 5000 * MS, 5100 * MS);
 	assert_int_equal(verdict.reason, LIVENESS_LOST);
 	assert_string_equal(verdict.node_id, "n1");
+}
+
+static void leaving_needs_no_grace(void **state)
+{
+	struct world *w = *state;
+	struct liveness_verdict verdict;
+	const char *beating[] = {"m1"};
+
+	liveness_broken(w->l, "n1", true, w->now);
+	assert_in_range(run_until_verdict(w, 20 * SEC, beating, 1, &verdict), 0, 100 * MS);
+	assert_int_equal(verdict.reason, LIVENESS_LEFT);
 }
 
 static void returning_in_the_grace_is_fine(void **state)
@@ -163,7 +174,7 @@ static void returning_in_the_grace_is_fine(void **state)
 	struct liveness_verdict verdict;
 	const char *beating[] = {"m1", "n1"};
 
-	liveness_broken(w->l, "n1", w->now);
+	liveness_broken(w->l, "n1", false, w->now);
 	w->now += 4 * SEC;
 	liveness_heard(w->l, "m1", PERIOD, w->now);
 	liveness_session(w->l, "n1", PERIOD, w->now);
@@ -176,7 +187,7 @@ static void returning_to_another_manager_is_fine(void **state)
 	struct liveness_verdict verdict;
 	const char *beating[] = {"m1"};
 
-	liveness_broken(w->l, "n1", w->now);
+	liveness_broken(w->l, "n1", false, w->now);
 	set_manager(w->v, "n1", "m2");
 	assert_int_equal(run_until_verdict(w, 30 * SEC, beating, 1, &verdict), -1);
 }
@@ -190,7 +201,7 @@ static void stream_broken_by_silence_has_no_extra_grace(void **state)
 
 	w->now += 900 * MS;
 	liveness_heard(w->l, "m1", PERIOD, w->now);
-	liveness_broken(w->l, "n1", w->now);
+	liveness_broken(w->l, "n1", false, w->now);
 	assert_in_range(run_until_verdict(w, 20 * SEC, beating, 1, &verdict), 0, 200 * MS);
 }
 
@@ -316,6 +327,7 @@ int main(void)
 		T(long_periods_give_long_silence),
 		T(jitter_earns_patience),
 		T(broken_stream_has_a_grace),
+		T(leaving_needs_no_grace),
 		T(returning_in_the_grace_is_fine),
 		T(returning_to_another_manager_is_fine),
 		T(stream_broken_by_silence_has_no_extra_grace),
