@@ -33,19 +33,23 @@ struct converge {
 
 /* ---------------------------------------------------------------- drawing */
 
-static unsigned terminal_width(void)
+static struct winsize terminal_size(void)
 {
-	struct winsize size;
+	struct winsize size = {0};
 
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	size.ws_col = size.ws_col ?: 80;
+	size.ws_row = size.ws_row ?: 24;
+	return size;
 }
 
 /* Over the last picture: each line is cleared to its end, and so is what was longer before. */
 static void draw_screen(struct converge *c)
 {
 	_cleanup_strv_ struct strv lines = {0};
+	struct winsize size = terminal_size();
 
-	progress_screen(&c->progress, terminal_width(), clock_mono_ns(), &lines);
+	progress_screen(&c->progress, size.ws_col, size.ws_row, clock_mono_ns(), &lines);
 	if (c->drawn > 0)
 		printf("\033[%uA\r", c->drawn);
 	for (size_t i = 0; i < lines.n; i++)

@@ -11,6 +11,7 @@
 
 #define BAR_COLUMNS 50
 #define BAR_MIN 10
+#define OTHER_LINES 3 /* overall, verify, and where the cursor stands */
 
 static const int steps[] = {TASK_NEW,	    TASK_PENDING, TASK_ASSIGNED, TASK_ACCEPTED,
 			    TASK_PREPARING, TASK_READY,	  TASK_STARTING, TASK_RUNNING};
@@ -69,7 +70,14 @@ static void slot_line(const struct progress *p, const struct progress_slot *slot
 	strv_add(lines, cut.p ?: "");
 }
 
-static void overall_line(const struct progress *p, unsigned width, struct strv *lines)
+/* One bar for all: of many tasks, or where a line for each does not fit. */
+static bool is_summary(const struct progress *p, unsigned height)
+{
+	return p->desired > PROGRESS_SLOTS_SHOWN || p->n_slots > 2 * PROGRESS_SLOTS_SHOWN ||
+	       p->n_slots + OTHER_LINES > height;
+}
+
+static void overall_line(const struct progress *p, unsigned width, bool summary, struct strv *lines)
 {
 	_cleanup_strbuf_ struct strbuf line = {0};
 
@@ -77,7 +85,7 @@ static void overall_line(const struct progress *p, unsigned width, struct strv *
 		      p->rolling_back ? "rollback" : "overall progress",
 		      (unsigned long long)(p->running + p->completed),
 		      (unsigned long long)p->desired);
-	if (p->desired > PROGRESS_SLOTS_SHOWN) {
+	if (summary) {
 		strbuf_putc(&line, ' ');
 		put_bar(&line, p->running + p->completed, p->desired,
 			bar_columns(width, text_width(line.p)));
@@ -97,12 +105,14 @@ static void verify_line(const struct progress *p, int64_t now, struct strv *line
 			  (long long)left, left == 1 ? "" : "s");
 }
 
-void progress_screen(const struct progress *p, unsigned width, int64_t now, struct strv *lines)
+void progress_screen(const struct progress *p, unsigned width, unsigned height, int64_t now,
+		     struct strv *lines)
 {
+	bool summary = is_summary(p, height);
 	size_t label_width = 0;
 
-	overall_line(p, width, lines);
-	if (p->desired > PROGRESS_SLOTS_SHOWN || p->n_slots > 2 * PROGRESS_SLOTS_SHOWN) {
+	overall_line(p, width, summary, lines);
+	if (summary) {
 		_cleanup_strv_ struct strv reasons = {0};
 
 		progress_reasons(p, &reasons);

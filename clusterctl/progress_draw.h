@@ -5,8 +5,9 @@
 /* Slots up to this number get a line each; beyond there is one bar. */
 #define PROGRESS_SLOTS_SHOWN 20
 
-/* For a terminal of `width` columns: all lines of the picture. */
-void progress_screen(const struct progress *p, unsigned width, int64_t now_ns, struct strv *lines);
+/* For a terminal of `width` columns and `height` rows: all lines of the picture. */
+void progress_screen(const struct progress *p, unsigned width, unsigned height, int64_t now_ns,
+		     struct strv *lines);
 
 /* For a pipe: only what changed since the last call. Zero-initialise; fini frees. */
 struct progress_plain {

@@ -260,7 +260,7 @@ static void screen_has_a_line_per_task(void **unused)
 
 	progress_init(&p, &setup);
 	feed(&p, &s, 1);
-	progress_screen(&p, 60, 1, &lines);
+	progress_screen(&p, 60, 24, 1, &lines);
 	assert_int_equal(lines.n, 4);
 	assert_string_equal(lines.v[0], "overall progress: 1 out of 3 tasks");
 	assert_non_null(strstr(lines.v[1], "1/3: running   [====="));
@@ -280,10 +280,27 @@ static void screen_has_one_bar_for_many_tasks(void **unused)
 
 	progress_init(&p, &setup);
 	feed(&p, &s, 1);
-	progress_screen(&p, 80, 1, &lines);
+	progress_screen(&p, 80, 24, 1, &lines);
 	assert_int_equal(lines.n, 2);
 	assert_non_null(strstr(lines.v[0], "overall progress: 1 out of 30 tasks [="));
 	assert_string_equal(lines.v[1], "web.2: no suitable node");
+	progress_fini(&p);
+}
+
+static void screen_has_one_bar_where_lines_do_not_fit(void **unused)
+{
+	struct progress_setup setup = {0};
+	struct state s = {.desired = 3, .restart = ANY, .tasks = {{1, RUN, RUN}, {2, RUN, RUN}, {3, TASK_PREPARING, RUN}}};
+	_cleanup_strv_ struct strv fits = {0}, lines = {0};
+	struct progress p;
+
+	progress_init(&p, &setup);
+	feed(&p, &s, 1);
+	progress_screen(&p, 80, 6, 1, &fits);
+	assert_int_equal(fits.n, 4);
+	progress_screen(&p, 80, 5, 1, &lines);
+	assert_int_equal(lines.n, 1);
+	assert_non_null(strstr(lines.v[0], "overall progress: 2 out of 3 tasks [="));
 	progress_fini(&p);
 }
 
@@ -333,6 +350,7 @@ int main(void)
 		cmocka_unit_test(a_removed_service_ends_the_waiting),
 		cmocka_unit_test(screen_has_a_line_per_task),
 		cmocka_unit_test(screen_has_one_bar_for_many_tasks),
+		cmocka_unit_test(screen_has_one_bar_where_lines_do_not_fit),
 		cmocka_unit_test(plain_lines_only_for_changes),
 	};
 
