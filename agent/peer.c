@@ -15,20 +15,20 @@
 #include <sys/stat.h>
 
 #define CHUNK_BYTES (256u << 10)
-#define UNSENT_HIGH_BYTES (1u << 20)   /* wait for the other end beyond this */
+#define UNSENT_HIGH_BYTES (1u << 20) /* wait for the other end beyond this */
 #define MAX_TRANSFERS 16
 #define MAX_WAITING 1024
 
 /* One blob on its way out. */
 struct transfer {
 	struct peer *peer;
-	struct rpc_call *call;       /* NULL: it is over, only the read on the pool is waited for */
+	struct rpc_call *call; /* NULL: it is over, only the read on the pool is waited for */
 	char *path;
 	int fd;
 	int64_t total_bytes, sent_bytes;
 	bool active, reading, first_sent;
 	char *buf;
-	size_t len;                  /* of what was read; 0 = end */
+	size_t len; /* of what was read; 0 = end */
 	struct error err;
 	TAILQ_ENTRY(transfer) link;
 };
@@ -130,7 +130,8 @@ static void on_blob_drain(struct rpc_call *call, void *data)
 {
 	struct transfer *t = rpc_call_data(call);
 
-	if (t && t->active && !t->reading && !error_is_set(&t->err) && t->sent_bytes < t->total_bytes)
+	if (t && t->active && !t->reading && !error_is_set(&t->err) &&
+	    t->sent_bytes < t->total_bytes)
 		read_next(t);
 }
 
@@ -174,7 +175,8 @@ static void on_get_blob(struct rpc_call *call, const ProtobufCMessage *msg, void
 		return;
 	path = digest_valid(request->digest) ? image_blob_path(p->images, request->digest) : NULL;
 	if (!digest_valid(request->digest))
-		error_set(&err, ERR_INVALID, "digest \"%.100s\", accepted is sha256:<64 hex>", request->digest);
+		error_set(&err, ERR_INVALID, "digest \"%.100s\", accepted is sha256:<64 hex>",
+			  request->digest);
 	else if (!path)
 		error_set(&err, ERR_NOT_FOUND, "blob %s is not on this node", request->digest);
 	else if (p->closer.closing || p->waiting >= MAX_WAITING)
@@ -271,7 +273,8 @@ static void on_task_logs(struct rpc_call *call, const ProtobufCMessage *msg, voi
 	if (rpc_call_data(call))
 		return;
 	if (!id_valid(request->task_id))
-		error_set(&err, ERR_INVALID, "task id \"%.64s\", accepted are %d characters of 0-9 and a-z",
+		error_set(&err, ERR_INVALID,
+			  "task id \"%.64s\", accepted are %d characters of 0-9 and a-z",
 			  request->task_id, ID_LEN);
 	else if (!p->exec)
 		error_set(&err, ERR_UNAVAILABLE, "no containers run on this node");

@@ -11,11 +11,11 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define FIRST_BYTE_MS 120000  /* a busy peer lets us wait in line */
+#define FIRST_BYTE_MS 120000 /* a busy peer lets us wait in line */
 #define IDLE_MS 30000
-#define MIN_BYTES_PER_MS 64   /* slower than that is as good as not at all, */
-#define GRACE_MS 600000       /* once this is over */
-#define KEEP_MS 10000         /* an unused connection */
+#define MIN_BYTES_PER_MS 64 /* slower than that is as good as not at all, */
+#define GRACE_MS 600000	    /* once this is over */
+#define KEEP_MS 10000	    /* an unused connection */
 #define KEEPALIVE_MS 10000
 #define KEEPALIVE_TIMEOUT_MS 10000
 
@@ -32,15 +32,15 @@ struct conn {
 struct blob_fetch {
 	struct peer_client *client;
 	struct conn *conn;
-	struct rpc_call *call;      /* NULL: it has ended, a write on the pool is waited for */
+	struct rpc_call *call; /* NULL: it has ended, a write on the pool is waited for */
 	uv_timer_t timer;
 	int fd;
 	int64_t max_bytes, total_bytes, got_bytes;
-	uint8_t *buf;               /* being written */
+	uint8_t *buf; /* being written */
 	size_t len;
 	bool writing;
 	struct error err;
-	struct error write_err;     /* the pool's */
+	struct error write_err; /* the pool's */
 	void (*done)(void *done_data, const struct error *err);
 	void *done_data;
 	TAILQ_ENTRY(blob_fetch) link;
@@ -50,7 +50,7 @@ struct peer_client {
 	uv_loop_t *loop;
 	struct rpc *rpc;
 	struct rpc_creds *creds;
-	uv_timer_t timer;           /* closes unused connections */
+	uv_timer_t timer; /* closes unused connections */
 	TAILQ_HEAD(, conn) conns;
 	TAILQ_HEAD(, blob_fetch) fetches;
 	struct closer closer;
@@ -91,13 +91,14 @@ static struct conn *conn_get(struct peer_client *c, const char *address)
 	if (!conn) {
 		conn = xnew(struct conn);
 		conn->address = xstrdup(address);
-		conn->channel = rpc_channel_new(c->rpc, &(struct rpc_channel_options){
-								.target = address,
-								.creds = c->creds,
-								.server_name = RPC_NODE_NAME,
-								.keepalive_ms = KEEPALIVE_MS,
-								.keepalive_timeout_ms = KEEPALIVE_TIMEOUT_MS,
-							});
+		conn->channel = rpc_channel_new(
+			c->rpc, &(struct rpc_channel_options){
+					.target = address,
+					.creds = c->creds,
+					.server_name = RPC_NODE_NAME,
+					.keepalive_ms = KEEPALIVE_MS,
+					.keepalive_timeout_ms = KEEPALIVE_TIMEOUT_MS,
+				});
 		TAILQ_INSERT_TAIL(&c->conns, conn, link);
 		uv_timer_start(&c->timer, on_conn_timer, KEEP_MS, KEEP_MS);
 		uv_unref((uv_handle_t *)&c->timer);
@@ -130,8 +131,8 @@ static void end_if_over(struct blob_fetch *f)
 	if (f->call || f->writing)
 		return;
 	if (!error_is_set(&f->err) && f->got_bytes != f->total_bytes)
-		error_set(&f->err, ERR_DATA_LOSS, "blob ended after %lld of %lld bytes", (long long)f->got_bytes,
-			  (long long)f->total_bytes);
+		error_set(&f->err, ERR_DATA_LOSS, "blob ended after %lld of %lld bytes",
+			  (long long)f->got_bytes, (long long)f->total_bytes);
 	TAILQ_REMOVE(&f->client->fetches, f, link);
 	conn_put(f->client, f->conn);
 	uv_close((uv_handle_t *)&f->timer, on_timer_closed);
@@ -151,7 +152,8 @@ static void on_idle(uv_timer_t *timer)
 	struct blob_fetch *f = container_of(timer, struct blob_fetch, timer);
 	struct error err;
 
-	error_set(&err, ERR_TIMEOUT, "sent nothing for %d s", f->got_bytes ? IDLE_MS / 1000 : FIRST_BYTE_MS / 1000);
+	error_set(&err, ERR_TIMEOUT, "sent nothing for %d s",
+		  f->got_bytes ? IDLE_MS / 1000 : FIRST_BYTE_MS / 1000);
 	give_up(f, &err);
 }
 
@@ -210,7 +212,8 @@ static void on_chunk(struct rpc_call *call, const ProtobufCMessage *msg, void *d
 		return;
 	if (f->total_bytes < 0)
 		f->total_bytes = chunk->total_bytes;
-	if (f->total_bytes > f->max_bytes || f->total_bytes < 0 || (!chunk->data.len && f->total_bytes) ||
+	if (f->total_bytes > f->max_bytes || f->total_bytes < 0 ||
+	    (!chunk->data.len && f->total_bytes) ||
 	    f->got_bytes + (int64_t)chunk->data.len > f->total_bytes) {
 		error_set(&err, ERR_DATA_LOSS, "does not keep to the %lld bytes that are accepted",
 			  (long long)f->max_bytes);
@@ -218,7 +221,8 @@ static void on_chunk(struct rpc_call *call, const ProtobufCMessage *msg, void *d
 		return;
 	}
 	free(f->buf);
-	f->buf = xmemdup(chunk->data.len ? chunk->data.data : (const uint8_t *)"", MAX(chunk->data.len, 1));
+	f->buf = xmemdup(chunk->data.len ? chunk->data.data : (const uint8_t *)"",
+			 MAX(chunk->data.len, 1));
 	f->len = chunk->data.len;
 	f->writing = true;
 	uv_timer_stop(&f->timer); /* now it is our disk that takes its time */
@@ -231,7 +235,8 @@ static void on_chunk(struct rpc_call *call, const ProtobufCMessage *msg, void *d
 static void fetch(void *data, const char *address, const char *digest, int fd, int64_t max_bytes,
 		  void (*done)(void *done_data, const struct error *err), void *done_data)
 {
-	static const struct rpc_handlers handlers = {.on_message = on_chunk, .on_done = on_call_done};
+	static const struct rpc_handlers handlers = {.on_message = on_chunk,
+						     .on_done = on_call_done};
 	Skein__BlobRequest request = SKEIN__BLOB_REQUEST__INIT;
 	struct blob_fetch *f = xnew(struct blob_fetch);
 	struct peer_client *c = data;
@@ -327,8 +332,8 @@ void peer_client_close(struct peer_client *c, void (*closed)(void *data), void *
 		return;
 	}
 	error_set(&err, ERR_CANCELLED, "cancelled");
-	TAILQ_FOREACH (f, &c->fetches, link)
-		give_up(f, &err);
+	TAILQ_FOREACH(f, &c->fetches, link)
+	give_up(f, &err);
 	closer_add(&c->closer, (uv_handle_t *)&c->timer);
 	closer_end(&c->closer);
 }

@@ -24,8 +24,8 @@
 struct registry_request {
 	uv_loop_t *loop;
 	struct proc *proc;
-	char *ref;                /* for messages */
-	struct error early;       /* it could not be started */
+	char *ref;	    /* for messages */
+	struct error early; /* it could not be started */
 	struct error cancelled;
 	struct strbuf out, errout; /* of a copy: what its lines said last */
 	void (*on_blob)(void *data, const char *digest);
@@ -104,8 +104,8 @@ static enum error_code code_of_text(const char *text)
 	return ERR_UNAVAILABLE;
 }
 
-static void error_of_exit(const struct registry_request *r, const struct proc_exit *exit, const char *errout,
-			  struct error *err)
+static void error_of_exit(const struct registry_request *r, const struct proc_exit *exit,
+			  const char *errout, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	const char *shown;
@@ -123,14 +123,17 @@ static void error_of_exit(const struct registry_request *r, const struct proc_ex
 	shown = str_starts(text, "Error parsing image name") ? strstr(text, "\": ") : NULL;
 	shown = shown ? shown + 3 : text;
 	if (!*shown && exit->signal)
-		error_set(err, ERR_UNAVAILABLE, "%s: skopeo was killed by signal %d", r->ref, exit->signal);
+		error_set(err, ERR_UNAVAILABLE, "%s: skopeo was killed by signal %d", r->ref,
+			  exit->signal);
 	else
-		error_set(err, code_of_text(shown), "%s: %s", r->ref, *shown ? shown : "skopeo gave no reason");
+		error_set(err, code_of_text(shown), "%s: %s", r->ref,
+			  *shown ? shown : "skopeo gave no reason");
 }
 
 /* ---------------------------------------------------------------- end of a request */
 
-static void finish(struct registry_request *r, const char *bytes, size_t len, const struct error *err)
+static void finish(struct registry_request *r, const char *bytes, size_t len,
+		   const struct error *err)
 {
 	char digest[DIGEST_MAX];
 
@@ -190,9 +193,7 @@ static void on_exit_copy(void *data, struct proc *proc, const struct proc_exit *
 	finish(r, NULL, 0, error_is_set(&err) ? &err : NULL);
 }
 
-static void nothing(void *data)
-{
-}
+static void nothing(void *data) {}
 
 static void on_failed_early(void *data)
 {
@@ -220,7 +221,8 @@ static int auth_open(const struct registry_access *how, int *ret_fd, struct erro
 	}
 	len = strlen(how->auth_json);
 	if (len > AUTH_MAX_BYTES)
-		return error_set(err, ERR_INVALID, "registry credentials have %zu bytes, accepted are at most %u",
+		return error_set(err, ERR_INVALID,
+				 "registry credentials have %zu bytes, accepted are at most %u",
 				 len, AUTH_MAX_BYTES);
 	fd = memfd_create("auth", MFD_CLOEXEC);
 	if (fd < 0 || fchmod(fd, 0600) < 0 || write(fd, how->auth_json, len) != (ssize_t)len)
@@ -232,7 +234,8 @@ static int auth_open(const struct registry_access *how, int *ret_fd, struct erro
 static void add_env(struct strv *env)
 {
 	static const char *const passed[] = {
-		"PATH", "HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+		"PATH",	    "HOME",	  "HTTP_PROXY",	 "HTTPS_PROXY",
+		"NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
@@ -254,8 +257,8 @@ static void add_globals(struct strv *argv, const struct registry_access *how)
 }
 
 /* `side` is "" or "src-": inspect and copy spell their options differently. */
-static void add_access(struct strv *argv, const struct registry_access *how, const struct imageref *ref,
-		       const char *side, int auth_fd)
+static void add_access(struct strv *argv, const struct registry_access *how,
+		       const struct imageref *ref, const char *side, int auth_fd)
 {
 	_cleanup_free_ char *certs = NULL;
 	struct stat st;
@@ -291,28 +294,29 @@ static struct registry_request *request_new(uv_loop_t *loop, const char *ref, vo
 }
 
 /* From here on the callback is sure to come. */
-static struct registry_request *launch(struct registry_request *r, const struct strv *argv, const int *fds,
-				       unsigned n_fds, uint64_t timeout_ms)
+static struct registry_request *launch(struct registry_request *r, const struct strv *argv,
+				       const int *fds, unsigned n_fds, uint64_t timeout_ms)
 {
 	bool is_copy = r->done_cb;
 	_cleanup_strv_ struct strv env = {0};
 
 	if (!error_is_set(&r->early)) {
 		add_env(&env);
-		r->proc = proc_spawn(r->loop,
-				     &(struct proc_options){
-					     .argv = (const char *const *)argv->v,
-					     .env = (const char *const *)env.v,
-					     .max_capture = is_copy ? 0 : REGISTRY_MAX_DOCUMENT_BYTES + 1,
-					     .on_line = is_copy ? on_copy_line : NULL,
-					     .timeout_ms = timeout_ms,
-					     .die_signal = SIGKILL,
-					     .extra_fds = fds,
-					     .n_extra_fds = n_fds,
-					     .on_exit = is_copy ? on_exit_copy : on_exit_document,
-					     .data = r,
-				     },
-				     &r->early);
+		r->proc = proc_spawn(
+			r->loop,
+			&(struct proc_options){
+				.argv = (const char *const *)argv->v,
+				.env = (const char *const *)env.v,
+				.max_capture = is_copy ? 0 : REGISTRY_MAX_DOCUMENT_BYTES + 1,
+				.on_line = is_copy ? on_copy_line : NULL,
+				.timeout_ms = timeout_ms,
+				.die_signal = SIGKILL,
+				.extra_fds = fds,
+				.n_extra_fds = n_fds,
+				.on_exit = is_copy ? on_exit_copy : on_exit_document,
+				.data = r,
+			},
+			&r->early);
 	}
 	if (!r->proc) {
 		error_wrap(&r->early, "%s", r->ref);
@@ -321,15 +325,17 @@ static struct registry_request *launch(struct registry_request *r, const struct 
 	return r;
 }
 
-static struct registry_request *inspect(struct registry_request *r, const struct registry_access *how,
-					bool config, uint64_t timeout_ms)
+static struct registry_request *inspect(struct registry_request *r,
+					const struct registry_access *how, bool config,
+					uint64_t timeout_ms)
 {
 	_cleanup_strv_ struct strv argv = {0};
 	_cleanup_close_ int auth_fd = -1;
 	char source[NAME_BYTES];
 	struct imageref ref;
 
-	if (imageref_parse(r->ref, &ref, &r->early) == 0 && auth_open(how, &auth_fd, &r->early) == 0) {
+	if (imageref_parse(r->ref, &ref, &r->early) == 0 &&
+	    auth_open(how, &auth_fd, &r->early) == 0) {
 		add_globals(&argv, how);
 		strv_add(&argv, "inspect");
 		strv_add(&argv, "--raw");
@@ -342,8 +348,9 @@ static struct registry_request *inspect(struct registry_request *r, const struct
 	return launch(r, &argv, &auth_fd, auth_fd >= 0, timeout_ms);
 }
 
-struct registry_request *registry_manifest(uv_loop_t *loop, const struct registry_access *how, const char *ref,
-					   uint64_t timeout_ms, registry_document_cb cb, void *data)
+struct registry_request *registry_manifest(uv_loop_t *loop, const struct registry_access *how,
+					   const char *ref, uint64_t timeout_ms,
+					   registry_document_cb cb, void *data)
 {
 	struct registry_request *r = request_new(loop, ref, data);
 
@@ -351,8 +358,9 @@ struct registry_request *registry_manifest(uv_loop_t *loop, const struct registr
 	return inspect(r, how, false, timeout_ms);
 }
 
-struct registry_request *registry_config(uv_loop_t *loop, const struct registry_access *how, const char *ref,
-					 uint64_t timeout_ms, registry_document_cb cb, void *data)
+struct registry_request *registry_config(uv_loop_t *loop, const struct registry_access *how,
+					 const char *ref, uint64_t timeout_ms,
+					 registry_document_cb cb, void *data)
 {
 	struct registry_request *r = request_new(loop, ref, data);
 
@@ -360,8 +368,9 @@ struct registry_request *registry_config(uv_loop_t *loop, const struct registry_
 	return inspect(r, how, true, timeout_ms);
 }
 
-struct registry_request *registry_resolve(uv_loop_t *loop, const struct registry_access *how, const char *ref,
-					  uint64_t timeout_ms, registry_digest_cb cb, void *data)
+struct registry_request *registry_resolve(uv_loop_t *loop, const struct registry_access *how,
+					  const char *ref, uint64_t timeout_ms,
+					  registry_digest_cb cb, void *data)
 {
 	struct registry_request *r = request_new(loop, ref, data);
 
@@ -378,7 +387,8 @@ static void add_copy(struct strv *argv, const struct registry_copy_options *o)
 }
 
 struct registry_request *registry_copy(uv_loop_t *loop, const struct registry_access *how,
-				       const struct registry_copy_options *o, registry_done_cb cb, void *data)
+				       const struct registry_copy_options *o, registry_done_cb cb,
+				       void *data)
 {
 	struct registry_request *r = request_new(loop, o->ref ? o->ref : "archive", data);
 	_cleanup_strv_ struct strv argv = {0};
@@ -389,7 +399,8 @@ struct registry_request *registry_copy(uv_loop_t *loop, const struct registry_ac
 
 	r->done_cb = cb;
 	r->on_blob = o->on_blob;
-	if (o->ref && (imageref_parse(o->ref, &ref, &r->early) < 0 || auth_open(how, &auth_fd, &r->early) < 0))
+	if (o->ref && (imageref_parse(o->ref, &ref, &r->early) < 0 ||
+		       auth_open(how, &auth_fd, &r->early) < 0))
 		return launch(r, &argv, NULL, 0, 0);
 	add_globals(&argv, how);
 	add_copy(&argv, o);
@@ -398,7 +409,8 @@ struct registry_request *registry_copy(uv_loop_t *loop, const struct registry_ac
 		source_name(&ref, source);
 		fds[0] = auth_fd;
 	} else {
-		snprintf(source, sizeof(source), "docker-archive:/proc/self/fd/3:@%zu", o->archive_index);
+		snprintf(source, sizeof(source), "docker-archive:/proc/self/fd/3:@%zu",
+			 o->archive_index);
 		fds[0] = o->archive_fd;
 	}
 	strv_add(&argv, source);

@@ -90,7 +90,8 @@ void store_trash(struct image_store *s, const char *path)
 	if (rename(path, to) == 0)
 		store_trash_later(s, to);
 	else if (errno != ENOENT)
-		log_warn("image_trash", kv_str("path", path), kv_str("error", strerrordesc_np(errno)));
+		log_warn("image_trash", kv_str("path", path),
+			 kv_str("error", strerrordesc_np(errno)));
 }
 
 /* ---------------------------------------------------------------- references */
@@ -100,7 +101,8 @@ static void content_key(char key[static DIGEST_MAX + 1], enum content_kind kind,
 	snprintf(key, DIGEST_MAX + 1, "%c%s", kind, digest);
 }
 
-static struct content *content_find(struct image_store *s, enum content_kind kind, const char *digest)
+static struct content *content_find(struct image_store *s, enum content_kind kind,
+				    const char *digest)
 {
 	char key[DIGEST_MAX + 1];
 	struct content *c;
@@ -156,8 +158,8 @@ static bool is_mounted(const char *mounts, const char *hex)
 	return mounts && strstr(mounts, hex);
 }
 
-static int collect_dir(struct image_store *s, enum content_kind kind, const char *path, const char *mounts,
-		       struct error *err)
+static int collect_dir(struct image_store *s, enum content_kind kind, const char *path,
+		       const char *mounts, struct error *err)
 {
 	DIR *dir = opendir(path);
 	struct dirent *d;

@@ -45,8 +45,8 @@ static void set_present(struct work *w, struct work_image *img)
 		image_ref(&img->present->image);
 }
 
-static void pin_blobs(struct work *w, struct work_image *img, void (*pin)(struct image_store *, enum content_kind,
-									   const char *))
+static void pin_blobs(struct work *w, struct work_image *img,
+		      void (*pin)(struct image_store *, enum content_kind, const char *))
 {
 	pin(w->store, CONTENT_BLOB, img->digest);
 	if (img->index_digest[0])
@@ -56,7 +56,8 @@ static void pin_blobs(struct work *w, struct work_image *img, void (*pin)(struct
 		pin(w->store, CONTENT_BLOB, img->manifest->layers[i].digest);
 }
 
-int work_set_manifest(struct work *w, struct work_image *img, char *json, size_t len, struct error *err)
+int work_set_manifest(struct work *w, struct work_image *img, char *json, size_t len,
+		      struct error *err)
 {
 	free(img->manifest_json);
 	img->manifest_json = json;

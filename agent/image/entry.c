@@ -91,7 +91,8 @@ static void set_layers(struct entry *e, const struct image_config *config)
 		if (later_again(config, i))
 			continue;
 		strv_add(&e->diff_ids, config->diff_ids[i]);
-		e->image.layers[e->image.n_layers++] = store_layer_path(e->store, config->diff_ids[i]);
+		e->image.layers[e->image.n_layers++] =
+			store_layer_path(e->store, config->diff_ids[i]);
 	}
 }
 

@@ -19,7 +19,8 @@ static void extract_next(struct work *w);
 
 /* ---------------------------------------------------------------- configs */
 
-static int read_document(const struct work *w, const char *digest, char **ret, size_t *ret_len, struct error *err)
+static int read_document(const struct work *w, const char *digest, char **ret, size_t *ret_len,
+			 struct error *err)
 {
 	_cleanup_free_ char *path = work_find_blob(w, digest);
 	_cleanup_free_ char *bytes = NULL;
@@ -31,7 +32,8 @@ static int read_document(const struct work *w, const char *digest, char **ret, s
 		return -1;
 	digest_of(bytes, *ret_len, found);
 	if (!str_eq(found, digest))
-		return error_set(err, ERR_DATA_LOSS, "config %s is corrupt: its digest is %s", digest, found);
+		return error_set(err, ERR_DATA_LOSS, "config %s is corrupt: its digest is %s",
+				 digest, found);
 	*ret = TAKE_PTR(bytes);
 	return 0;
 }
@@ -46,7 +48,8 @@ static int read_config(struct work *w, struct work_image *img, struct error *err
 		path = work_blob_path(w, digest);
 		digest_of(img->config_json, img->config_len, found);
 		if (!str_eq(found, digest))
-			return error_set(err, ERR_DATA_LOSS, "config %s is corrupt: its digest is %s", digest, found);
+			return error_set(err, ERR_DATA_LOSS,
+					 "config %s is corrupt: its digest is %s", digest, found);
 		if (file_write(path, img->config_json, img->config_len, 0600, err) < 0)
 			return -1;
 	} else if (read_document(w, digest, &img->config_json, &img->config_len, err) < 0) {
@@ -56,8 +59,8 @@ static int read_config(struct work *w, struct work_image *img, struct error *err
 	if (!img->config)
 		return error_wrap(err, "config %s", digest);
 	if (img->config->n_diff_ids != img->manifest->n_layers)
-		return error_set(err, ERR_DATA_LOSS, "config %s names %zu layers, the manifest %zu", digest,
-				 img->config->n_diff_ids, img->manifest->n_layers);
+		return error_set(err, ERR_DATA_LOSS, "config %s names %zu layers, the manifest %zu",
+				 digest, img->config->n_diff_ids, img->manifest->n_layers);
 	return 0;
 }
 
@@ -83,7 +86,8 @@ static int check_size(const char *path, int64_t expected, struct error *err)
 	if (stat(path, &st) < 0)
 		return error_set_errno(err, errno, "look at %s", path);
 	if (st.st_size != expected)
-		return error_set(err, ERR_DATA_LOSS, "content is corrupt: it has %lld bytes, the manifest says %lld",
+		return error_set(err, ERR_DATA_LOSS,
+				 "content is corrupt: it has %lld bytes, the manifest says %lld",
 				 (long long)st.st_size, (long long)expected);
 	return 0;
 }
@@ -123,7 +127,8 @@ static void unpack_next_unit(struct work *w)
 	const struct unit *u = &w->units[w->next_unit];
 
 	if (unpack_unit(w, u, &w->err) < 0)
-		error_wrap(&w->err, "layer %zu/%zu %s", w->next_unit + 1, w->n_units, u->blob.digest);
+		error_wrap(&w->err, "layer %zu/%zu %s", w->next_unit + 1, w->n_units,
+			   u->blob.digest);
 }
 
 /* ---------------------------------------------------------------- commit */
@@ -139,7 +144,8 @@ static int move_into(const char *from, const char *to, struct error *err)
 
 static int move_blob(struct work *w, const char *digest, struct error *err)
 {
-	_cleanup_free_ char *from = work_blob_path(w, digest), *to = store_blob_path(w->store, digest);
+	_cleanup_free_ char *from = work_blob_path(w, digest),
+			    *to = store_blob_path(w->store, digest);
 
 	/* Others may have been verified meanwhile; what is there is right. */
 	if (exists(to))
@@ -149,7 +155,8 @@ static int move_blob(struct work *w, const char *digest, struct error *err)
 	return move_into(from, to, err);
 }
 
-static int put_document(struct work *w, const char *digest, const char *json, size_t len, struct error *err)
+static int put_document(struct work *w, const char *digest, const char *json, size_t len,
+			struct error *err)
 {
 	_cleanup_free_ char *path = work_blob_path(w, digest);
 
@@ -187,11 +194,11 @@ static void commit_files(struct work *w)
 	for (size_t i = 0; i < w->n_images; i++) {
 		struct work_image *img = &w->images[i];
 
-		if (img->index_json &&
-		    put_document(w, img->index_digest, img->index_json, img->index_len, &w->err) < 0)
+		if (img->index_json && put_document(w, img->index_digest, img->index_json,
+						    img->index_len, &w->err) < 0)
 			return;
-		if (!img->present &&
-		    put_document(w, img->digest, img->manifest_json, img->manifest_len, &w->err) < 0)
+		if (!img->present && put_document(w, img->digest, img->manifest_json,
+						  img->manifest_len, &w->err) < 0)
 			return;
 	}
 	if (fd < 0 || (w->n_units && syncfs(fd) < 0)) {
@@ -220,7 +227,8 @@ static void add_entry(struct work *w, struct work_image *img)
 	if (!e) { /* another work may have been faster */
 		e = store_find_digest(w->store, img->digest);
 		if (!e) {
-			e = entry_new(w->store, img->digest, img->manifest_len, img->manifest, img->config, &aliases);
+			e = entry_new(w->store, img->digest, img->manifest_len, img->manifest,
+				      img->config, &aliases);
 			e->loaded = w->loaded;
 			store_add(w->store, e);
 		}

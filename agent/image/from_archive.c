@@ -30,7 +30,8 @@ static void done(struct work *w, const struct error *err)
 
 /* ---------------------------------------------------------------- documents; on the pool */
 
-static int read_blob(struct work *w, const char *digest, char **ret, size_t *ret_len, struct error *err)
+static int read_blob(struct work *w, const char *digest, char **ret, size_t *ret_len,
+		     struct error *err)
 {
 	_cleanup_free_ char *path = work_blob_path(w, digest), *bytes = NULL;
 	char found[DIGEST_MAX];
@@ -39,7 +40,8 @@ static int read_blob(struct work *w, const char *digest, char **ret, size_t *ret
 		return error_set(err, ERR_DATA_LOSS, "manifest %s is missing", digest);
 	digest_of(bytes, *ret_len, found);
 	if (!str_eq(found, digest))
-		return error_set(err, ERR_DATA_LOSS, "manifest %s is corrupt: its digest is %s", digest, found);
+		return error_set(err, ERR_DATA_LOSS, "manifest %s is corrupt: its digest is %s",
+				 digest, found);
 	*ret = TAKE_PTR(bytes);
 	return 0;
 }
@@ -51,8 +53,8 @@ static void add_name(struct work_image *img, const char *name)
 }
 
 /* The manifest goes to the image as bytes; the loop parses it. */
-static int add_manifest(struct work *w, const char *digest, const char *index_digest, const char *name,
-			struct error *err)
+static int add_manifest(struct work *w, const char *digest, const char *index_digest,
+			const char *name, struct error *err)
 {
 	struct work_image *img;
 
@@ -71,7 +73,8 @@ static int add_manifest(struct work *w, const char *digest, const char *index_di
 	return read_blob(w, digest, &img->manifest_json, &img->manifest_len, err);
 }
 
-static int add_nested(struct work *w, const struct index_entry *e, const struct platform *host, struct error *err)
+static int add_nested(struct work *w, const struct index_entry *e, const struct platform *host,
+		      struct error *err)
 {
 	_cleanup_(image_index_freep) struct image_index *index = NULL;
 	_cleanup_free_ char *json = NULL;
@@ -89,7 +92,8 @@ static int add_nested(struct work *w, const struct index_entry *e, const struct 
 	return add_manifest(w, chosen->blob.digest, e->blob.digest, e->name, err);
 }
 
-static int add_entry(struct work *w, const struct index_entry *e, const struct platform *host, struct error *err)
+static int add_entry(struct work *w, const struct index_entry *e, const struct platform *host,
+		     struct error *err)
 {
 	_cleanup_free_ char *json = NULL;
 	enum manifest_kind kind;
@@ -98,7 +102,8 @@ static int add_entry(struct work *w, const struct index_entry *e, const struct p
 	if (e->is_attestation || (e->platform.arch[0] && !str_eq(e->platform.arch, host->arch)) ||
 	    (e->platform.os[0] && !str_eq(e->platform.os, host->os)))
 		return 0;
-	if (read_blob(w, e->blob.digest, &json, &len, err) < 0 || manifest_kind(json, len, &kind, err) < 0)
+	if (read_blob(w, e->blob.digest, &json, &len, err) < 0 ||
+	    manifest_kind(json, len, &kind, err) < 0)
 		return -1;
 	if (kind == MANIFEST_INDEX)
 		return add_nested(w, e, host, err);
@@ -176,7 +181,8 @@ static void finish(struct work *w)
 	for (size_t i = 0; i < w->n_images; i++) {
 		struct work_image *img = &w->images[i];
 
-		if (work_set_manifest(w, img, TAKE_PTR(img->manifest_json), img->manifest_len, &err) < 0) {
+		if (work_set_manifest(w, img, TAKE_PTR(img->manifest_json), img->manifest_len,
+				      &err) < 0) {
 			done(w, &err);
 			return;
 		}

@@ -1,4 +1,5 @@
-/* An image out of the stores of other nodes: exactly the same blobs, each checked against its digest. */
+/* An image out of the stores of other nodes: exactly the same blobs, each checked against its
+ * digest. */
 #include "agent/image/space.h"
 #include "agent/image/work.h"
 
@@ -17,14 +18,14 @@ struct fetch {
 	struct work *w;
 	char digest[DIGEST_MAX];
 	int64_t max_bytes;
-	bool is_document;      /* its bytes are wanted in memory */
+	bool is_document; /* its bytes are wanted in memory */
 	char *path;
 	int fd;
 	size_t tries;
 	char *bytes;
 	size_t len;
-	struct error err;      /* what the peers said so far */
-	struct error bad;      /* of the check */
+	struct error err; /* what the peers said so far */
+	struct error bad; /* of the check */
 	void (*then)(struct work *w, struct fetch *f);
 };
 
@@ -85,7 +86,8 @@ static void check_blob(struct work *w)
 		return;
 	}
 	if (!str_eq(found, f->digest))
-		error_set(&f->bad, ERR_DATA_LOSS, "%s is corrupt: its digest is %s", f->digest, found);
+		error_set(&f->bad, ERR_DATA_LOSS, "%s is corrupt: its digest is %s", f->digest,
+			  found);
 }
 
 static void on_checked(struct work *w)
@@ -133,7 +135,8 @@ static void ask_peer(struct fetch *f)
 		fetch_failed(f);
 		return;
 	}
-	fetcher->fetch(fetcher->data, w->peers.v[w->peer], f->digest, f->fd, f->max_bytes, on_fetched, f);
+	fetcher->fetch(fetcher->data, w->peers.v[w->peer], f->digest, f->fd, f->max_bytes,
+		       on_fetched, f);
 }
 
 static void fetch_start(struct work *w, const char *digest, int64_t max_bytes, bool is_document,
@@ -244,7 +247,8 @@ static void got_index(struct work *w, struct fetch *f)
 	index = image_index_parse(f->bytes, f->len, &err);
 	chosen = index ? image_index_choose(index, &host) : NULL;
 	if (index && !chosen)
-		error_set(&err, ERR_NOT_FOUND, "index %s has no image for %s/%s", f->digest, host.os, host.arch);
+		error_set(&err, ERR_NOT_FOUND, "index %s has no image for %s/%s", f->digest,
+			  host.os, host.arch);
 	if (!chosen) {
 		fetch_free(f);
 		done(w, &err);

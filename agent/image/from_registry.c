@@ -55,7 +55,8 @@ static void done(struct work *w, const struct error *err)
 
 /* ---------------------------------------------------------------- layers */
 
-/* skopeo does not fetch what is there already: give it our blobs as further links to the same files. */
+/* skopeo does not fetch what is there already: give it our blobs as further links to the same
+ * files. */
 static void link_present(struct work *w)
 {
 	const struct manifest *m = w->images[0].manifest;
@@ -142,7 +143,8 @@ static int check_digest(const char *bytes, size_t len, const char *wanted, struc
 	digest_of(bytes, len, found);
 	if (str_eq(found, wanted))
 		return 0;
-	return error_set(err, ERR_DATA_LOSS, "manifest %s is corrupt: its digest is %s", wanted, found);
+	return error_set(err, ERR_DATA_LOSS, "manifest %s is corrupt: its digest is %s", wanted,
+			 found);
 }
 
 static void got_manifest(struct work *w, struct work_image *img, const char *bytes, size_t len)
@@ -187,7 +189,8 @@ static void got_index(struct work *w, const char *digest, const char *bytes, siz
 	index = image_index_parse(bytes, len, &err);
 	chosen = index ? image_index_choose(index, &host) : NULL;
 	if (index && !chosen)
-		error_set(&err, ERR_NOT_FOUND, "index %s has no image for %s/%s", digest, host.os, host.arch);
+		error_set(&err, ERR_NOT_FOUND, "index %s has no image for %s/%s", digest, host.os,
+			  host.arch);
 	if (!chosen) {
 		done(w, &err);
 		return;
@@ -197,7 +200,8 @@ static void got_index(struct work *w, const char *digest, const char *bytes, siz
 	img->index_json = xmemdup(bytes, len + 1);
 	img->index_len = len;
 	name_with(w, img->digest, name);
-	w->request = registry_manifest(w->store->loop, &how, name, DOCUMENT_TIMEOUT_MS, on_manifest, w);
+	w->request =
+		registry_manifest(w->store->loop, &how, name, DOCUMENT_TIMEOUT_MS, on_manifest, w);
 }
 
 static void on_top(void *data, const char *bytes, size_t len, const struct error *failed)

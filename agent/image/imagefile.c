@@ -35,10 +35,12 @@ static int reader_error(struct reader *r, struct error *err)
 {
 	const char *text = archive_error_string(r->a);
 
-	return error_set(err, ERR_DATA_LOSS, "archive is damaged or not a tar: %s", text ? text : "?");
+	return error_set(err, ERR_DATA_LOSS, "archive is damaged or not a tar: %s",
+			 text ? text : "?");
 }
 
-static int reader_open(struct reader *r, const char *path, const atomic_bool *cancel, struct error *err)
+static int reader_open(struct reader *r, const char *path, const atomic_bool *cancel,
+		       struct error *err)
 {
 	struct stat st;
 
@@ -72,9 +74,11 @@ static int reader_next(struct reader *r, char name[static TREE_PATH_MAX], struct
 		if (r->cancel && atomic_load(r->cancel))
 			return error_set(err, ERR_CANCELLED, "cancelled");
 		if (++r->entries > MAX_ENTRIES)
-			return error_set(err, ERR_EXHAUSTED, "archive has more than %u entries", MAX_ENTRIES);
+			return error_set(err, ERR_EXHAUSTED, "archive has more than %u entries",
+					 MAX_ENTRIES);
 		raw = archive_entry_pathname(entry);
-		if (!raw || archive_entry_hardlink(entry) || archive_entry_filetype(entry) != AE_IFREG)
+		if (!raw || archive_entry_hardlink(entry) ||
+		    archive_entry_filetype(entry) != AE_IFREG)
 			continue;
 		if (tree_name(raw, name, err) < 0)
 			return -1;
@@ -84,7 +88,8 @@ static int reader_next(struct reader *r, char name[static TREE_PATH_MAX], struct
 }
 
 /* A JSON document of the archive. */
-static int read_document(struct reader *r, const char *name, char **ret, size_t *ret_len, struct error *err)
+static int read_document(struct reader *r, const char *name, char **ret, size_t *ret_len,
+			 struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf b = {0};
 	_cleanup_free_ char *buf = xmalloc(READ_BYTES);
@@ -131,7 +136,8 @@ int imagefile_inspect(const char *path, const atomic_bool *cancel, enum imagefil
 	}
 	if (!tags)
 		return error_set(err, ERR_DATA_LOSS,
-				 "neither a docker-archive (no manifest.json) nor an OCI archive (no oci-layout "
+				 "neither a docker-archive (no manifest.json) nor an OCI archive "
+				 "(no oci-layout "
 				 "and index.json)");
 	*ret_kind = IMAGEFILE_DOCKER;
 	*ret_tags = repo_tags_parse(tags, tags_len, err);
@@ -165,7 +171,8 @@ static int copy_blob(struct reader *r, int fd, const char *hex, struct error *er
 		if (r->cancel && atomic_load(r->cancel))
 			return error_set(err, ERR_CANCELLED, "cancelled");
 		unchecked_bytes += n;
-		if (unchecked_bytes > SPACE_CHECK_BYTES && space_check(fd, SPACE_CHECK_BYTES, err) < 0)
+		if (unchecked_bytes > SPACE_CHECK_BYTES &&
+		    space_check(fd, SPACE_CHECK_BYTES, err) < 0)
 			return -1;
 		if (unchecked_bytes > SPACE_CHECK_BYTES)
 			unchecked_bytes = 0;
@@ -189,7 +196,8 @@ static int extract_one(struct reader *r, int dir_fd, const char *name, struct er
 	size_t len;
 
 	if (str_eq(name, "index.json")) {
-		fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+		fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+			    0600);
 		if (fd < 0)
 			return error_set_errno(err, errno, "create %s", name);
 		if (read_document(r, name, &json, &len, err) < 0)
@@ -207,7 +215,8 @@ static int extract_one(struct reader *r, int dir_fd, const char *name, struct er
 	return copy_blob(r, fd, hex, err);
 }
 
-int imagefile_extract(const char *path, const char *dir, const atomic_bool *cancel, struct error *err)
+int imagefile_extract(const char *path, const char *dir, const atomic_bool *cancel,
+		      struct error *err)
 {
 	_cleanup_(reader_fini) struct reader r = {0};
 	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -216,7 +225,8 @@ int imagefile_extract(const char *path, const char *dir, const atomic_bool *canc
 
 	if (dir_fd < 0)
 		return error_set_errno(err, errno, "open %s", dir);
-	if ((mkdirat(dir_fd, "blobs", 0700) < 0 || mkdirat(dir_fd, "blobs/sha256", 0700) < 0) && errno != EEXIST)
+	if ((mkdirat(dir_fd, "blobs", 0700) < 0 || mkdirat(dir_fd, "blobs/sha256", 0700) < 0) &&
+	    errno != EEXIST)
 		return error_set_errno(err, errno, "make directories in %s", dir);
 	if (reader_open(&r, path, cancel, err) < 0)
 		return -1;

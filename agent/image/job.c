@@ -18,11 +18,11 @@
 
 struct image_job {
 	struct image_store *store;
-	struct work *work;           /* NULL: it has ended, only the callback is missing */
+	struct work *work; /* NULL: it has ended, only the callback is missing */
 	image_progress_cb progress;
 	image_done_cb done;
 	void *data;
-	struct entry *entry;         /* result (held) or NULL */
+	struct entry *entry; /* result (held) or NULL */
 	struct error err;
 	TAILQ_ENTRY(image_job) link;
 };
@@ -74,7 +74,8 @@ static void job_end(struct image_job *job, struct entry *entry, const struct err
 	uv_timer_start(&s->end_timer, on_end_timer, 0, 0);
 }
 
-static struct image_job *job_new(struct image_store *s, image_progress_cb progress, image_done_cb done, void *data)
+static struct image_job *job_new(struct image_store *s, image_progress_cb progress,
+				 image_done_cb done, void *data)
 {
 	struct image_job *job = xnew(struct image_job);
 
@@ -215,8 +216,8 @@ void work_join_error(struct error *all, const struct error *err)
 	if (!error_is_set(&before))
 		*all = *err;
 	else
-		error_set(all, rank(err->code) > rank(before.code) ? err->code : before.code, "%.500s; %.500s",
-			  before.msg, err->msg);
+		error_set(all, rank(err->code) > rank(before.code) ? err->code : before.code,
+			  "%.500s; %.500s", before.msg, err->msg);
 }
 
 static void ask_next_source(struct work *w)
@@ -298,21 +299,21 @@ static void work_join(struct work *w, struct image_job *job)
 
 /* ---------------------------------------------------------------- ensure, pull, load */
 
-static struct work *find_work(struct image_store *s, const char *ref, const char *digest, const char *auth,
-			      bool from_name)
+static struct work *find_work(struct image_store *s, const char *ref, const char *digest,
+			      const char *auth, bool from_name)
 {
 	struct work *w;
 
 	TAILQ_FOREACH (w, &s->works, link) {
-		if (!work_cancelled(w) && !w->archive && str_eq(w->ref, ref) && str_eq(w->digest, digest) &&
-		    str_eq(w->auth, auth) && w->from_name == from_name)
+		if (!work_cancelled(w) && !w->archive && str_eq(w->ref, ref) &&
+		    str_eq(w->digest, digest) && str_eq(w->auth, auth) && w->from_name == from_name)
 			return w;
 	}
 	return NULL;
 }
 
-static struct work *registry_work(struct image_store *s, const char *ref, const char *digest, const char *auth,
-				  bool from_name)
+static struct work *registry_work(struct image_store *s, const char *ref, const char *digest,
+				  const char *auth, bool from_name)
 {
 	struct work *w = work_new(s);
 
@@ -341,7 +342,8 @@ static int parse_want(const char *ref, const char *want_digest, char name[static
 	if (imageref_parse(ref, &parsed, err) < 0)
 		return -1;
 	if (!str_empty(want_digest) && !digest_valid(want_digest))
-		return error_set(err, ERR_INVALID, "digest \"%.100s\" of image %s, accepted is sha256:<64 hex>",
+		return error_set(err, ERR_INVALID,
+				 "digest \"%.100s\" of image %s, accepted is sha256:<64 hex>",
 				 want_digest, ref);
 	snprintf(digest, DIGEST_MAX, "%s", !str_empty(want_digest) ? want_digest : parsed.digest);
 	parsed.digest[0] = '\0';
@@ -386,8 +388,8 @@ static struct image_job *want(struct image_store *s, const char *ref, const stru
 	return job;
 }
 
-struct image_job *image_ensure(struct image_store *s, const struct image_want *w, image_progress_cb progress,
-			       image_done_cb done, void *data)
+struct image_job *image_ensure(struct image_store *s, const struct image_want *w,
+			       image_progress_cb progress, image_done_cb done, void *data)
 {
 	return want(s, w->ref, w, job_new(s, progress, done, data), false);
 }
@@ -399,8 +401,8 @@ struct image_job *image_pull(struct image_store *s, const char *ref, const char 
 		    job_new(s, progress, done, data), true);
 }
 
-struct image_job *image_load(struct image_store *s, const char *path, bool remove_it, image_progress_cb progress,
-			     image_done_cb done, void *data)
+struct image_job *image_load(struct image_store *s, const char *path, bool remove_it,
+			     image_progress_cb progress, image_done_cb done, void *data)
 {
 	struct image_job *job = job_new(s, progress, done, data);
 	struct work *w = work_new(s);
@@ -450,8 +452,8 @@ void jobs_cancel_all(struct image_store *s)
 	struct image_job *job;
 	struct work *w;
 
-	TAILQ_FOREACH (w, &s->works, link)
-		work_cancel(w);
-	TAILQ_FOREACH (job, &s->ended, link)
-		image_job_cancel(job);
+	TAILQ_FOREACH(w, &s->works, link)
+	work_cancel(w);
+	TAILQ_FOREACH(job, &s->ended, link)
+	image_job_cancel(job);
 }

@@ -20,13 +20,14 @@ static json_t *parse_object(const char *what, const char *json, size_t len, stru
 	json_t *root;
 
 	if (len > MANIFEST_MAX_BYTES) {
-		error_set(err, ERR_EXHAUSTED, "%s has %zu bytes, accepted are at most %u", what, len,
-			  MANIFEST_MAX_BYTES);
+		error_set(err, ERR_EXHAUSTED, "%s has %zu bytes, accepted are at most %u", what,
+			  len, MANIFEST_MAX_BYTES);
 		return NULL;
 	}
 	root = json_loadb(json, len, 0, &jerr);
 	if (!root) {
-		error_set(err, ERR_DATA_LOSS, "%s is not JSON: line %d: %s", what, jerr.line, jerr.text);
+		error_set(err, ERR_DATA_LOSS, "%s is not JSON: line %d: %s", what, jerr.line,
+			  jerr.text);
 		return NULL;
 	}
 	if (!json_is_object(root)) {
@@ -49,17 +50,20 @@ static int check_media_type(const char *type, struct error *err)
 	return 0;
 }
 
-static int parse_descriptor(const char *what, const json_t *obj, struct descriptor *ret, struct error *err)
+static int parse_descriptor(const char *what, const json_t *obj, struct descriptor *ret,
+			    struct error *err)
 {
 	const char *digest = json_string_value(json_object_get(obj, "digest"));
 	const json_t *size = json_object_get(obj, "size");
 
 	if (!digest || !digest_valid(digest))
-		return error_set(err, ERR_DATA_LOSS, "%s has digest \"%.100s\", accepted is sha256:<64 hex>",
-				 what, digest ? digest : "");
+		return error_set(err, ERR_DATA_LOSS,
+				 "%s has digest \"%.100s\", accepted is sha256:<64 hex>", what,
+				 digest ? digest : "");
 	if (!json_is_integer(size) || json_integer_value(size) < 0 ||
 	    json_integer_value(size) > MANIFEST_MAX_BLOB_BYTES)
-		return error_set(err, ERR_DATA_LOSS, "%s %s has no size from 0 to 2^40 bytes", what, digest);
+		return error_set(err, ERR_DATA_LOSS, "%s %s has no size from 0 to 2^40 bytes", what,
+				 digest);
 	strcpy(ret->digest, digest);
 	ret->size_bytes = json_integer_value(size);
 	return 0;
@@ -75,19 +79,22 @@ int manifest_kind(const char *json, size_t len, enum manifest_kind *ret, struct 
 	if (!root)
 		return -1;
 	if (json_integer_value(json_object_get(root, "schemaVersion")) == 1)
-		return error_set(err, ERR_UNIMPLEMENTED,
-				 "manifest has schema version 1, accepted are Docker schema 2 and OCI");
+		return error_set(
+			err, ERR_UNIMPLEMENTED,
+			"manifest has schema version 1, accepted are Docker schema 2 and OCI");
 	type = json_string_value(json_object_get(root, "mediaType"));
 	if (json_is_array(json_object_get(root, "manifests")) && !json_object_get(root, "layers")) {
 		*ret = MANIFEST_INDEX;
 		return 0;
 	}
-	if (json_is_array(json_object_get(root, "layers")) && json_is_object(json_object_get(root, "config")) &&
+	if (json_is_array(json_object_get(root, "layers")) &&
+	    json_is_object(json_object_get(root, "config")) &&
 	    !json_object_get(root, "manifests")) {
 		*ret = MANIFEST_IMAGE;
 		return 0;
 	}
-	return error_set(err, ERR_DATA_LOSS, "neither a manifest nor an index (media type \"%.128s\")",
+	return error_set(err, ERR_DATA_LOSS,
+			 "neither a manifest nor an index (media type \"%.128s\")",
 			 type ? type : "");
 }
 
@@ -96,13 +103,15 @@ static int parse_layers(const json_t *list, struct manifest *m, struct error *er
 	size_t n = json_array_size(list);
 
 	if (n > MANIFEST_MAX_LAYERS)
-		return error_set(err, ERR_EXHAUSTED, "manifest has %zu layers, accepted are at most %u", n,
+		return error_set(err, ERR_EXHAUSTED,
+				 "manifest has %zu layers, accepted are at most %u", n,
 				 MANIFEST_MAX_LAYERS);
 	m->layers = xcalloc(n ? n : 1, sizeof(*m->layers));
 	for (; m->n_layers < n; m->n_layers++) {
 		const json_t *layer = json_array_get(list, m->n_layers);
 
-		if (check_media_type(json_string_value(json_object_get(layer, "mediaType")), err) < 0 ||
+		if (check_media_type(json_string_value(json_object_get(layer, "mediaType")), err) <
+			    0 ||
 		    parse_descriptor("layer", layer, &m->layers[m->n_layers], err) < 0)
 			return -1;
 	}
@@ -118,11 +127,13 @@ struct manifest *manifest_parse(const char *json, size_t len, struct error *err)
 	if (manifest_kind(json, len, &kind, err) < 0)
 		return NULL;
 	if (kind != MANIFEST_IMAGE) {
-		error_set(err, ERR_DATA_LOSS, "an index where the manifest of one image is expected");
+		error_set(err, ERR_DATA_LOSS,
+			  "an index where the manifest of one image is expected");
 		return NULL;
 	}
 	root = parse_object("manifest", json, len, err);
-	if (!root || parse_descriptor("config", json_object_get(root, "config"), &m->config, err) < 0)
+	if (!root ||
+	    parse_descriptor("config", json_object_get(root, "config"), &m->config, err) < 0)
 		return NULL;
 	if (m->config.size_bytes > MANIFEST_MAX_BYTES) {
 		error_set(err, ERR_EXHAUSTED, "config %s has %lld bytes, accepted are at most %u",
@@ -149,10 +160,11 @@ void platform_host(struct platform *ret)
 	static const struct {
 		const char *machine, *arch, *variant;
 	} known[] = {
-		{"x86_64", "amd64", ""},     {"aarch64", "arm64", "v8"}, {"armv7l", "arm", "v7"},
-		{"armv6l", "arm", "v6"},     {"i686", "386", ""},        {"i386", "386", ""},
-		{"ppc64le", "ppc64le", ""},  {"s390x", "s390x", ""},     {"riscv64", "riscv64", ""},
-		{"loongarch64", "loong64", ""},
+		{"x86_64", "amd64", ""},    {"aarch64", "arm64", "v8"},
+		{"armv7l", "arm", "v7"},    {"armv6l", "arm", "v6"},
+		{"i686", "386", ""},	    {"i386", "386", ""},
+		{"ppc64le", "ppc64le", ""}, {"s390x", "s390x", ""},
+		{"riscv64", "riscv64", ""}, {"loongarch64", "loong64", ""},
 	};
 	struct utsname u;
 
@@ -176,7 +188,8 @@ static void copy_text(char *ret, size_t size, const json_t *obj, const char *key
 		snprintf(ret, size, "%s", s);
 }
 
-/* A name that an archive gives: "docker.io/library/web:1", "web:1"; a bare tag ("latest") is none. */
+/* A name that an archive gives: "docker.io/library/web:1", "web:1"; a bare tag ("latest") is none.
+ */
 static char *normalised_name(const char *s)
 {
 	char buf[IMAGEREF_MAX];
@@ -191,10 +204,12 @@ static char *normalised_name(const char *s)
 
 static char *entry_name(const json_t *annotations)
 {
-	static const char *const keys[] = {"io.containerd.image.name", "org.opencontainers.image.ref.name"};
+	static const char *const keys[] = {"io.containerd.image.name",
+					   "org.opencontainers.image.ref.name"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		char *name = normalised_name(json_string_value(json_object_get(annotations, keys[i])));
+		char *name =
+			normalised_name(json_string_value(json_object_get(annotations, keys[i])));
 
 		if (name)
 			return name;
@@ -210,7 +225,8 @@ static int parse_entry(const json_t *obj, struct index_entry *e, struct error *e
 	if (parse_descriptor("index entry", obj, &e->blob, err) < 0)
 		return -1;
 	if (e->blob.size_bytes > MANIFEST_MAX_BYTES)
-		return error_set(err, ERR_EXHAUSTED, "manifest %s has %lld bytes, accepted are at most %u",
+		return error_set(err, ERR_EXHAUSTED,
+				 "manifest %s has %lld bytes, accepted are at most %u",
 				 e->blob.digest, (long long)e->blob.size_bytes, MANIFEST_MAX_BYTES);
 	copy_text(e->platform.os, sizeof(e->platform.os), platform, "os");
 	copy_text(e->platform.arch, sizeof(e->platform.arch), platform, "architecture");
@@ -259,7 +275,8 @@ void image_index_free(struct image_index *x)
 	free(x);
 }
 
-const struct index_entry *image_index_choose(const struct image_index *x, const struct platform *host)
+const struct index_entry *image_index_choose(const struct image_index *x,
+					     const struct platform *host)
 {
 	const struct index_entry *best = NULL;
 	int best_rank = 0;
@@ -271,11 +288,12 @@ const struct index_entry *image_index_choose(const struct image_index *x, const 
 		if (e->is_attestation)
 			continue;
 		if (e->platform.os[0] || e->platform.arch[0]) {
-			if (!str_eq(e->platform.os, host->os) || !str_eq(e->platform.arch, host->arch))
+			if (!str_eq(e->platform.os, host->os) ||
+			    !str_eq(e->platform.arch, host->arch))
 				continue;
-			rank = str_eq(e->platform.variant, host->variant) ? 4 :
-			       !e->platform.variant[0]                    ? 3 :
-									    2;
+			rank = str_eq(e->platform.variant, host->variant) ? 4
+			       : !e->platform.variant[0]		  ? 3
+									  : 2;
 		}
 		if (rank > best_rank) {
 			best = e;
@@ -294,14 +312,16 @@ static int string_list(const char *what, const json_t *list, char ***ret, struct
 	if (!list || json_is_null(list))
 		return 0;
 	if (!json_is_array(list) || json_array_size(list) > MAX_STRINGS)
-		return error_set(err, ERR_DATA_LOSS, "%s in the config is not a list of at most %u strings", what,
+		return error_set(err, ERR_DATA_LOSS,
+				 "%s in the config is not a list of at most %u strings", what,
 				 MAX_STRINGS);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *s = json_string_value(json_array_get(list, i));
 
 		if (!s) {
 			strv_fini(&v);
-			return error_set(err, ERR_DATA_LOSS, "%s in the config holds something else than strings",
+			return error_set(err, ERR_DATA_LOSS,
+					 "%s in the config holds something else than strings",
 					 what);
 		}
 		strv_add(&v, s);
@@ -320,7 +340,8 @@ static int key_list(const char *what, json_t *obj, char ***ret, struct error *er
 	if (!obj || json_is_null(obj))
 		return 0;
 	if (!json_is_object(obj) || json_object_size(obj) > MAX_STRINGS)
-		return error_set(err, ERR_DATA_LOSS, "%s in the config is not a set of at most %u strings", what,
+		return error_set(err, ERR_DATA_LOSS,
+				 "%s in the config is not a set of at most %u strings", what,
 				 MAX_STRINGS);
 	json_object_foreach(obj, key, value)
 		strv_add(&v, key);
@@ -343,15 +364,18 @@ static int parse_diff_ids(const json_t *list, struct image_config *c, struct err
 	size_t n = json_array_size(list);
 
 	if (!json_is_array(list) || n > MANIFEST_MAX_LAYERS)
-		return error_set(err, ERR_DATA_LOSS, "config does not list at most %u diff ids of layers",
+		return error_set(err, ERR_DATA_LOSS,
+				 "config does not list at most %u diff ids of layers",
 				 MANIFEST_MAX_LAYERS);
 	c->diff_ids = xcalloc(n ? n : 1, sizeof(*c->diff_ids));
 	for (; c->n_diff_ids < n; c->n_diff_ids++) {
 		const char *s = json_string_value(json_array_get(list, c->n_diff_ids));
 
 		if (!s || !digest_valid(s))
-			return error_set(err, ERR_DATA_LOSS,
-					 "config has diff id \"%.100s\", accepted is sha256:<64 hex>", s ? s : "");
+			return error_set(
+				err, ERR_DATA_LOSS,
+				"config has diff id \"%.100s\", accepted is sha256:<64 hex>",
+				s ? s : "");
 		strcpy(c->diff_ids[c->n_diff_ids], s);
 	}
 	return 0;
@@ -363,21 +387,25 @@ struct image_config *image_config_parse(const char *json, size_t len, struct err
 	_cleanup_(json_decrefp) json_t *root = parse_object("config", json, len, err);
 	const json_t *run;
 
-	if (!root || parse_diff_ids(json_object_get(json_object_get(root, "rootfs"), "diff_ids"), c, err) < 0)
+	if (!root || parse_diff_ids(json_object_get(json_object_get(root, "rootfs"), "diff_ids"), c,
+				    err) < 0)
 		return NULL;
 	run = json_object_get(root, "config");
 	if (run && !json_is_null(run) && !json_is_object(run)) {
 		error_set(err, ERR_DATA_LOSS, "\"config\" of the image is not an object");
 		return NULL;
 	}
-	if (string_list("Entrypoint", json_object_get(run, "Entrypoint"), &c->entrypoint, err) < 0 ||
+	if (string_list("Entrypoint", json_object_get(run, "Entrypoint"), &c->entrypoint, err) <
+		    0 ||
 	    string_list("Cmd", json_object_get(run, "Cmd"), &c->cmd, err) < 0 ||
 	    string_list("Env", json_object_get(run, "Env"), &c->env, err) < 0 ||
 	    key_list("Volumes", json_object_get(run, "Volumes"), &c->volumes, err) < 0 ||
-	    key_list("ExposedPorts", json_object_get(run, "ExposedPorts"), &c->exposed_ports, err) < 0 ||
+	    key_list("ExposedPorts", json_object_get(run, "ExposedPorts"), &c->exposed_ports, err) <
+		    0 ||
 	    string_value("User", json_object_get(run, "User"), &c->user, err) < 0 ||
 	    string_value("WorkingDir", json_object_get(run, "WorkingDir"), &c->dir, err) < 0 ||
-	    string_value("StopSignal", json_object_get(run, "StopSignal"), &c->stop_signal, err) < 0)
+	    string_value("StopSignal", json_object_get(run, "StopSignal"), &c->stop_signal, err) <
+		    0)
 		return NULL;
 	return TAKE_PTR(c);
 }
@@ -428,7 +456,8 @@ struct repo_tags *repo_tags_parse(const char *json, size_t len, struct error *er
 	size_t n;
 
 	if (len > MANIFEST_MAX_BYTES) {
-		error_set(err, ERR_EXHAUSTED, "manifest.json has %zu bytes, accepted are at most %u", len,
+		error_set(err, ERR_EXHAUSTED,
+			  "manifest.json has %zu bytes, accepted are at most %u", len,
 			  MANIFEST_MAX_BYTES);
 		return NULL;
 	}

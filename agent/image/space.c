@@ -16,7 +16,8 @@ static int check(const struct statvfs *v, int64_t bytes, struct error *err)
 	char has[STR_HUMAN_MAX], needs[STR_HUMAN_MAX], keeps[STR_HUMAN_MAX];
 
 	if (bytes > free_bytes - margin)
-		return error_set(err, ERR_EXHAUSTED, "disk full: %s free, %s needed and %s kept free",
+		return error_set(err, ERR_EXHAUSTED,
+				 "disk full: %s free, %s needed and %s kept free",
 				 str_bytes_human(free_bytes, has), str_bytes_human(bytes, needs),
 				 str_bytes_human(margin, keeps));
 	/* Some file systems have no fixed number of inodes and report none. */

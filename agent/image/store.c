@@ -21,7 +21,8 @@ struct entry *store_find_digest(struct image_store *s, const char *digest)
 	struct entry *e;
 
 	TAILQ_FOREACH (e, &s->entries, link) {
-		if (!e->doomed && (str_eq(e->image.digest, digest) || strv_has(&e->aliases, digest)))
+		if (!e->doomed &&
+		    (str_eq(e->image.digest, digest) || strv_has(&e->aliases, digest)))
 			return e;
 	}
 	return NULL;
@@ -126,7 +127,8 @@ static int make_dirs(struct image_store *s, struct error *err)
 	if (stat(s->dir, &a) < 0 || stat(s->tmp_dir, &b) < 0)
 		return error_set_errno(err, errno, "look at %s and %s", s->dir, s->tmp_dir);
 	if (a.st_dev != b.st_dev)
-		return error_set(err, ERR_INVALID, "%s and %s are on different file systems", s->dir, s->tmp_dir);
+		return error_set(err, ERR_INVALID, "%s and %s are on different file systems",
+				 s->dir, s->tmp_dir);
 	return 0;
 }
 
@@ -232,13 +234,14 @@ void image_store_on_change(struct image_store *s, void (*cb)(void *data), void *
 
 pb_image_info *const *image_list(const struct image_store *store, size_t *ret_n)
 {
-	struct image_store *s = (struct image_store *)store; /* the list is made when it is asked for */
+	struct image_store *s =
+		(struct image_store *)store; /* the list is made when it is asked for */
 	const struct entry *e;
 	size_t n = 0;
 
 	if (!s->list) {
-		TAILQ_FOREACH (e, &s->entries, link)
-			n++;
+		TAILQ_FOREACH(e, &s->entries, link)
+		n++;
 		s->list = xcalloc(n + 1, sizeof(*s->list));
 		TAILQ_FOREACH (e, &s->entries, link) {
 			pb_image_info *info;
@@ -267,7 +270,8 @@ static bool has_prefix(const char *digest, const char *prefix)
 }
 
 /* 1 = found, 0 = not a prefix or nobody has it. */
-static int find_prefix(struct image_store *s, const char *prefix, struct entry **ret, struct error *err)
+static int find_prefix(struct image_store *s, const char *prefix, struct entry **ret,
+		       struct error *err)
 {
 	const char *hex = str_starts(prefix, "sha256:") ? prefix + strlen("sha256:") : prefix;
 	struct entry *e;
@@ -283,7 +287,8 @@ static int find_prefix(struct image_store *s, const char *prefix, struct entry *
 		for (size_t i = 0; i < e->aliases.n; i++)
 			match |= has_prefix(e->aliases.v[i], prefix);
 		if (match && *ret)
-			return error_set(err, ERR_INVALID, "\"%s\" means several images: %.19s, %.19s", prefix,
+			return error_set(err, ERR_INVALID,
+					 "\"%s\" means several images: %.19s, %.19s", prefix,
 					 (*ret)->image.digest, e->image.digest);
 		if (match)
 			*ret = e;
@@ -295,7 +300,8 @@ static int check_unused(const struct entry *e, const char *ref, bool force, stru
 {
 	if (force || !entry_in_use(e))
 		return 0;
-	return error_set(err, ERR_PRECONDITION, "image \"%s\" is in use by a container (force removes it all the same)",
+	return error_set(err, ERR_PRECONDITION,
+			 "image \"%s\" is in use by a container (force removes it all the same)",
 			 ref);
 }
 
@@ -307,8 +313,8 @@ static void remove_entry(struct image_store *s, struct entry *e, Skein__RemoveIm
 	store_drop(s, e);
 }
 
-int image_remove(struct image_store *s, const char *ref, bool force, Skein__RemoveImageResponse *resp,
-		 struct error *err)
+int image_remove(struct image_store *s, const char *ref, bool force,
+		 Skein__RemoveImageResponse *resp, struct error *err)
 {
 	struct entry *e = NULL;
 	char name[IMAGEREF_MAX];
@@ -327,10 +333,14 @@ int image_remove(struct image_store *s, const char *ref, bool force, Skein__Remo
 			return -1;
 	}
 	if (!e)
-		return error_set(err, ERR_NOT_FOUND, "no image \"%s\" on this node (accepted: a name, or a digest of at "
-				 "least %d hex digits)", ref, MIN_PREFIX);
+		return error_set(
+			err, ERR_NOT_FOUND,
+			"no image \"%s\" on this node (accepted: a name, or a digest of at "
+			"least %d hex digits)",
+			ref, MIN_PREFIX);
 	if (r > 0 && e->names.n > 1 && !force)
-		return error_set(err, ERR_PRECONDITION, "image %.19s has %zu names (force removes them all)",
+		return error_set(err, ERR_PRECONDITION,
+				 "image %.19s has %zu names (force removes them all)",
 				 e->image.digest, e->names.n);
 	if (r == 0 && e->names.n > 1) {
 		take_name(e, name);

@@ -137,7 +137,8 @@ static void get_strings(const json_t *list, struct strv *ret)
 	}
 }
 
-static int read_blob(struct image_store *s, const char *digest, char **ret, size_t *ret_len, struct error *err)
+static int read_blob(struct image_store *s, const char *digest, char **ret, size_t *ret_len,
+		     struct error *err)
 {
 	_cleanup_free_ char *path = store_blob_path(s, digest);
 	_cleanup_free_ char *bytes = NULL;
@@ -147,26 +148,30 @@ static int read_blob(struct image_store *s, const char *digest, char **ret, size
 		return -1;
 	digest_of(bytes, *ret_len, found);
 	if (!str_eq(found, digest))
-		return error_set(err, ERR_DATA_LOSS, "%s is corrupt: its digest is %s", path, found);
+		return error_set(err, ERR_DATA_LOSS, "%s is corrupt: its digest is %s", path,
+				 found);
 	*ret = TAKE_PTR(bytes);
 	return 0;
 }
 
-static int check_files(struct image_store *s, const struct manifest *m, const struct image_config *c,
-		       const struct strv *aliases, struct error *err)
+static int check_files(struct image_store *s, const struct manifest *m,
+		       const struct image_config *c, const struct strv *aliases, struct error *err)
 {
 	for (size_t i = 0; i < m->n_layers; i++) {
 		_cleanup_free_ char *blob = store_blob_path(s, m->layers[i].digest);
 		_cleanup_free_ char *layer = store_layer_path(s, c->diff_ids[i]);
 
 		if (access(blob, F_OK) < 0 || access(layer, F_OK) < 0)
-			return error_set(err, ERR_NOT_FOUND, "layer %s is missing", m->layers[i].digest);
+			return error_set(err, ERR_NOT_FOUND, "layer %s is missing",
+					 m->layers[i].digest);
 	}
 	for (size_t i = 0; i < aliases->n; i++) {
-		_cleanup_free_ char *blob = digest_valid(aliases->v[i]) ? store_blob_path(s, aliases->v[i]) : NULL;
+		_cleanup_free_ char *blob =
+			digest_valid(aliases->v[i]) ? store_blob_path(s, aliases->v[i]) : NULL;
 
 		if (!blob || access(blob, F_OK) < 0)
-			return error_set(err, ERR_NOT_FOUND, "index %.100s is missing", aliases->v[i]);
+			return error_set(err, ERR_NOT_FOUND, "index %.100s is missing",
+					 aliases->v[i]);
 	}
 	return 0;
 }
@@ -191,7 +196,8 @@ static int load_entry(struct image_store *s, const json_t *o, const char *digest
 	if (!c)
 		return -1;
 	if (c->n_diff_ids != m->n_layers)
-		return error_set(err, ERR_DATA_LOSS, "config and manifest have a different number of layers");
+		return error_set(err, ERR_DATA_LOSS,
+				 "config and manifest have a different number of layers");
 	get_strings(json_object_get(o, "indexes"), &aliases);
 	if (check_files(s, m, c, &aliases, err) < 0)
 		return -1;
@@ -225,7 +231,8 @@ int store_load(struct image_store *s, struct error *err)
 	    json_integer_value(json_object_get(root, "version")) != TABLE_VERSION) {
 		json_decref(root);
 		return error_set(err, ERR_DATA_LOSS,
-				 "%s is not a table of images of version %d (%s); remove it to start without "
+				 "%s is not a table of images of version %d (%s); remove it to "
+				 "start without "
 				 "images",
 				 path, TABLE_VERSION, root ? "other version" : jerr.text);
 	}
@@ -235,7 +242,8 @@ int store_load(struct image_store *s, struct error *err)
 		struct error bad = ERROR_INIT;
 
 		if (load_entry(s, o, digest, &bad) < 0)
-			log_warn("image_dropped", kv_str("digest", digest ? digest : ""), kv_err(&bad));
+			log_warn("image_dropped", kv_str("digest", digest ? digest : ""),
+				 kv_err(&bad));
 	}
 	json_decref(root);
 	return 0;

@@ -19,12 +19,14 @@ static const char *show(const char *name, char buf[static SHOW_MAX + 4])
 	size_t i = 0;
 
 	for (; name[i] && i < SHOW_MAX; i++)
-		buf[i] = (unsigned char)name[i] < 0x20 || (unsigned char)name[i] >= 0x7f ? '?' : name[i];
+		buf[i] = (unsigned char)name[i] < 0x20 || (unsigned char)name[i] >= 0x7f ? '?'
+											 : name[i];
 	strcpy(buf + i, name[i] ? "..." : "");
 	return buf;
 }
 
-/* What the kernel says of a name from outside is the fault of that name, unless the disk is the cause. */
+/* What the kernel says of a name from outside is the fault of that name, unless the disk is the
+ * cause. */
 static int name_error(struct error *err, int errno_value, const char *doing, const char *name)
 {
 	char shown[SHOW_MAX + 4];
@@ -33,10 +35,11 @@ static int name_error(struct error *err, int errno_value, const char *doing, con
 	switch (errno_value) {
 	case EXDEV:
 	case ELOOP:
-		return error_set(err, ERR_DATA_LOSS, "\"%s\" leads out of the root of the layer", shown);
-	case ENOTDIR:
-		return error_set(err, ERR_DATA_LOSS, "\"%s\" goes through something that is no directory",
+		return error_set(err, ERR_DATA_LOSS, "\"%s\" leads out of the root of the layer",
 				 shown);
+	case ENOTDIR:
+		return error_set(err, ERR_DATA_LOSS,
+				 "\"%s\" goes through something that is no directory", shown);
 	case ENOENT:
 	case ENAMETOOLONG:
 	case EISDIR:
@@ -113,7 +116,8 @@ static int make_directory(int root_fd, char *path, struct error *err)
 	return 0;
 }
 
-int tree_parent(int root_fd, const char *name, bool make, int *ret_fd, const char **ret_last, struct error *err)
+int tree_parent(int root_fd, const char *name, bool make, int *ret_fd, const char **ret_last,
+		struct error *err)
 {
 	char path[TREE_PATH_MAX];
 	const char *slash = strrchr(name, '/');

@@ -18,12 +18,13 @@
 #include <sys/xattr.h>
 
 #define READ_BYTES (128u << 10)
-#define SPACE_CHECK_BYTES (8 << 20)    /* look at the free space again after so much */
+#define SPACE_CHECK_BYTES (8 << 20) /* look at the free space again after so much */
 #define SPACE_CHECK_ENTRIES 256
-#define OVERHEAD_BYTES (64ll << 20)    /* of a tar beyond its files: headers, padding */
+#define OVERHEAD_BYTES (64ll << 20) /* of a tar beyond its files: headers, padding */
 #define OVERHEAD_ENTRY_BYTES (64ll << 10)
-#define MAX_DIR_BYTES (256ull << 20)   /* names and times of directories that are kept until the end */
-#define MAX_XATTR_BYTES 65536u         /* the kernel's bound */
+#define MAX_DIR_BYTES                                                                              \
+	(256ull << 20)	       /* names and times of directories that are kept until the end */
+#define MAX_XATTR_BYTES 65536u /* the kernel's bound */
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
@@ -39,17 +40,17 @@ struct late_dir {
 struct unpack {
 	const struct unpack_options *o;
 	int blob_fd, root_fd;
-	struct archive *outer;         /* blob -> tar: decompresses */
-	struct archive *inner;         /* tar -> entries */
+	struct archive *outer; /* blob -> tar: decompresses */
+	struct archive *inner; /* tar -> entries */
 	struct digest_sum *blob_sum, *tar_sum;
-	char *in, *out;                /* buffers of the two stages */
+	char *in, *out; /* buffers of the two stages */
 	int64_t tar_bytes, file_bytes, unchecked_bytes;
 	uint64_t entries;
 	bool blob_end;
 	struct late_dir *dirs;
 	size_t n_dirs, cap_dirs;
 	uint64_t dir_bytes;
-	struct error err;              /* first error of a stage; libarchive only tells that there was one */
+	struct error err; /* first error of a stage; libarchive only tells that there was one */
 };
 
 /* ---------------------------------------------------------------- stages */
@@ -86,7 +87,8 @@ static int outer_error(struct unpack *u)
 	const char *text = archive_error_string(u->outer);
 
 	if (!error_is_set(&u->err))
-		error_set(&u->err, ERR_DATA_LOSS, "compressed data is damaged: %s", text ? text : "?");
+		error_set(&u->err, ERR_DATA_LOSS, "compressed data is damaged: %s",
+			  text ? text : "?");
 	return -1;
 }
 
@@ -106,7 +108,8 @@ static la_ssize_t on_read_tar(struct archive *a, void *data, const void **ret)
 	/* What is no content of files takes no disk, so nothing else would ever stop it. */
 	if (u->o->root && u->tar_bytes - u->file_bytes >
 				  OVERHEAD_BYTES + (int64_t)u->entries * OVERHEAD_ENTRY_BYTES)
-		return error_set(&u->err, ERR_DATA_LOSS, "tar has more than %lld bytes that belong to no file",
+		return error_set(&u->err, ERR_DATA_LOSS,
+				 "tar has more than %lld bytes that belong to no file",
 				 OVERHEAD_BYTES);
 	*ret = u->out;
 	return n;
@@ -204,7 +207,8 @@ static int set_xattrs(struct unpack *u, int fd, struct archive_entry *entry)
 		if (!name || !xattr_wanted(name))
 			continue;
 		if (size > MAX_XATTR_BYTES)
-			return error_set(&u->err, ERR_DATA_LOSS, "attribute %.64s has %zu bytes", name, size);
+			return error_set(&u->err, ERR_DATA_LOSS, "attribute %.64s has %zu bytes",
+					 name, size);
 		if (fsetxattr(fd, name, value, size, 0) < 0 && errno != ENOTSUP)
 			return error_set_errno(&u->err, errno, "set attribute %.64s", name);
 	}
@@ -217,13 +221,14 @@ static int get_meta(struct unpack *u, struct archive_entry *entry, struct tree_m
 
 	/* -1 would mean "leave it". */
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
-		return error_set(&u->err, ERR_DATA_LOSS, "owner %lld:%lld is out of range", (long long)uid,
-				 (long long)gid);
+		return error_set(&u->err, ERR_DATA_LOSS, "owner %lld:%lld is out of range",
+				 (long long)uid, (long long)gid);
 	*ret = (struct tree_meta){
 		.mode = archive_entry_perm(entry) & 07777,
 		.uid = (uid_t)uid,
 		.gid = (gid_t)gid,
-		.mtime = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)},
+		.mtime = {.tv_sec = archive_entry_mtime(entry),
+			  .tv_nsec = archive_entry_mtime_nsec(entry)},
 	};
 	return 0;
 }
@@ -246,8 +251,8 @@ static bool is_whiteout(int parent_fd, const char *last)
 }
 
 /*
- * A whiteout hides what lower layers have. What this layer itself has at the name stays, wherever in
- * the archive it stands; a directory becomes opaque then.
+ * A whiteout hides what lower layers have. What this layer itself has at the name stays, wherever
+ * in the archive it stands; a directory becomes opaque then.
  */
 static int make_whiteout(struct unpack *u, int parent_fd, const char *hidden)
 {
@@ -259,7 +264,8 @@ static int make_whiteout(struct unpack *u, int parent_fd, const char *hidden)
 		return 0;
 	if (errno == EPERM)
 		return error_set(&u->err, ERR_PRECONDITION,
-				 "cannot make a whiteout: images must lie on a file system that holds device "
+				 "cannot make a whiteout: images must lie on a file system that "
+				 "holds device "
 				 "nodes, and not on overlayfs");
 	if (errno != EEXIST)
 		return error_set_errno(&u->err, errno, "make whiteout of \"%.100s\"", hidden);
@@ -374,7 +380,8 @@ static int write_content(struct unpack *u, int fd, struct archive_entry *entry)
 static int make_file(struct unpack *u, int parent, const char *last, struct archive_entry *entry,
 		     const struct tree_meta *meta)
 {
-	_cleanup_close_ int fd = openat(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+		openat(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return error_set_errno(&u->err, errno, "create");
@@ -420,7 +427,8 @@ static int make_other(struct unpack *u, int parent, const char *last, struct arc
 	case AE_IFCHR:
 	case AE_IFBLK:
 	case AE_IFIFO:
-		if (mknodat(parent, last, type | 0600, type == AE_IFIFO ? 0 : archive_entry_rdev(entry)) < 0)
+		if (mknodat(parent, last, type | 0600,
+			    type == AE_IFIFO ? 0 : archive_entry_rdev(entry)) < 0)
 			return error_set_errno(&u->err, errno, "make device node");
 		break;
 	default:
@@ -482,7 +490,8 @@ static int unpack_entries(struct unpack *u)
 		if (++u->entries > max)
 			return error_set(&u->err, ERR_EXHAUSTED, "layer has more than %llu entries",
 					 (unsigned long long)max);
-		if (u->entries % SPACE_CHECK_ENTRIES == 0 && space_check(u->root_fd, 0, &u->err) < 0)
+		if (u->entries % SPACE_CHECK_ENTRIES == 0 &&
+		    space_check(u->root_fd, 0, &u->err) < 0)
 			return -1;
 		raw = archive_entry_pathname(entry);
 		if (!raw)
@@ -521,11 +530,13 @@ static int check_digests(struct unpack *u)
 	digest_sum_end(u->tar_sum, tar);
 	/* Whatever else is wrong follows from damaged bytes. */
 	if (u->o->blob_digest && !str_eq(blob, u->o->blob_digest))
-		return error_set(&u->err, ERR_DATA_LOSS, "content is corrupt: its digest is %s", blob);
+		return error_set(&u->err, ERR_DATA_LOSS, "content is corrupt: its digest is %s",
+				 blob);
 	if (error_is_set(&u->err))
 		return -1;
 	if (u->o->diff_id && !str_eq(tar, u->o->diff_id))
-		return error_set(&u->err, ERR_DATA_LOSS, "unpacked content has digest %s, the config says %s", tar,
+		return error_set(&u->err, ERR_DATA_LOSS,
+				 "unpacked content has digest %s, the config says %s", tar,
 				 u->o->diff_id);
 	return 0;
 }
@@ -542,7 +553,8 @@ static int run(struct unpack *u)
 		r = drain_tar(u);
 	if (r == 0 && u->o->root)
 		r = finish_dirs(u);
-	/* Damage shall be told as damage: see the rest of the bytes, unless it is something else that failed. */
+	/* Damage shall be told as damage: see the rest of the bytes, unless it is something else
+	 * that failed. */
 	if (r == 0 || u->err.code == ERR_DATA_LOSS) {
 		if (drain_blob(u) < 0)
 			return -1;
