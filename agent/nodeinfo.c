@@ -71,6 +71,7 @@ pb_node_description *nodeinfo_describe(const struct nodeinfo_options *options)
 {
 	pb_node_description *d = pb_new(&skein__node_description__descriptor);
 	_cleanup_free_ char *os_release = NULL, *os_name = NULL;
+	pb_node_description *clean;
 	struct utsname uts;
 	char *dot;
 
@@ -94,5 +95,7 @@ pb_node_description *nodeinfo_describe(const struct nodeinfo_options *options)
 		exec_features(options->exec, d);
 	if (options->images)
 		add_images(d, options->images);
-	return d;
+	clean = pb_dup_clean(d);
+	pb_free(d);
+	return clean;
 }

@@ -21,14 +21,18 @@ struct reporter {
 	struct pending *pending;
 	uint64_t sequence, in_flight; /* 0 = none */
 	bool up;
+	bool due; /* something pending may not be held back (any longer) */
+	uv_timer_t hold;
 };
 
-struct reporter *reporter_new(int (*send)(void *data, const Skein__StatusReports *batch), void *data)
+struct reporter *reporter_new(uv_loop_t *loop, int (*send)(void *data, const Skein__StatusReports *batch), void *data)
 {
 	struct reporter *r = xnew(struct reporter);
 
 	r->send = send;
 	r->data = data;
+	uv_timer_init(loop, &r->hold);
+	r->hold.data = r;
 	return r;
 }
 
@@ -39,6 +43,11 @@ static void drop(struct reporter *r, struct pending *p)
 	free(p);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
 void reporter_free(struct reporter *r)
 {
 	struct pending *p, *next;
@@ -47,7 +56,7 @@ void reporter_free(struct reporter *r)
 		return;
 	HASH_ITER(hh, r->pending, p, next)
 		drop(r, p);
-	free(r);
+	uv_close((uv_handle_t *)&r->hold, on_closed);
 }
 
 static void flush(struct reporter *r)
@@ -56,7 +65,7 @@ static void flush(struct reporter *r)
 	Skein__TaskStatusReport entries[BATCH_MAX], *list[BATCH_MAX];
 	size_t n = 0;
 
-	if (!r->up || r->in_flight || !r->pending)
+	if (!r->up || !r->due || r->in_flight || !r->pending)
 		return;
 	for (struct pending *p = r->pending; p && n < BATCH_MAX; p = p->hh.next) {
 		entries[n] = (Skein__TaskStatusReport)SKEIN__TASK_STATUS_REPORT__INIT;
@@ -69,8 +78,23 @@ static void flush(struct reporter *r)
 	batch.sequence = ++r->sequence;
 	batch.reports = list;
 	batch.n_reports = n;
-	if (r->send(r->data, &batch) == 0)
-		r->in_flight = batch.sequence;
+	if (r->send(r->data, &batch) < 0)
+		return;
+	r->in_flight = batch.sequence;
+	r->due = n < HASH_COUNT(r->pending);
+	if (!r->due)
+		uv_timer_stop(&r->hold);
+}
+
+static void flush_now(struct reporter *r)
+{
+	r->due = true;
+	flush(r);
+}
+
+static void on_held(uv_timer_t *timer)
+{
+	flush_now(timer->data);
 }
 
 void reporter_put(struct reporter *r, const char *task_id, const pb_task_status *status)
@@ -85,9 +109,12 @@ void reporter_put(struct reporter *r, const char *task_id, const pb_task_status 
 		HASH_ADD(hh, r->pending, id, len, p);
 	}
 	pb_free(p->status);
-	p->status = pb_dup(status);
+	p->status = pb_dup_clean(status); /* a runtime's words may be any bytes */
 	p->in_batch = 0;
-	flush(r);
+	if (status->state >= (Skein__TaskState)TASK_RUNNING)
+		flush_now(r);
+	else if (!r->due && !uv_is_active((uv_handle_t *)&r->hold))
+		uv_timer_start(&r->hold, on_held, REPORTER_HOLD_MS, 0);
 }
 
 void reporter_drop(struct reporter *r, const char *task_id)
@@ -119,5 +146,5 @@ void reporter_session(struct reporter *r, bool up)
 	r->in_flight = 0;
 	for (struct pending *p = r->pending; p; p = p->hh.next)
 		p->in_batch = 0;
-	flush(r);
+	flush_now(r);
 }

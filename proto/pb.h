@@ -88,6 +88,11 @@ const char *pb_availability_name(int availability); /* "active", ... */
 
 /* Deep copy of any message; free with pb_free. */
 void *pb_dup(const void *msg);
+/*
+ * Deep copy with harmless strings: when they are not all what pb_unpack() takes, whatever is not printable ASCII becomes
+ * '?' in the copy. What a container or a runtime printed is no reason to lose a message.
+ */
+void *pb_dup_clean(const void *msg);
 /* Free a message and all it owns. NULL is fine. */
 void pb_free(void *msg);
 static inline void pb_freep(void *p)

@@ -113,7 +113,7 @@ static void session_begin(struct dispatcher *d, struct rpc_call *call,
 		session_fail(s, ERR_UNAVAILABLE, "this manager cannot write to etcd at the moment");
 		return;
 	}
-	s->reg = text_clean_dup(&msg->register_->base);
+	s->reg = pb_dup_clean(&msg->register_->base);
 	if (nodestate_check_register(s->reg, &err) < 0 || replace_older(s, &err) < 0) {
 		session_end(s, &err);
 		return;
@@ -267,7 +267,7 @@ static void on_statuses(struct session *s, const Skein__StatusReports *reports)
 		session_end(s, &err);
 		return;
 	}
-	reports_add(s, text_clean_dup(&reports->base));
+	reports_add(s, pb_dup_clean(&reports->base));
 	if (s->queued_reports >= SESSION_QUEUED_REPORTS_MAX && !s->paused) {
 		s->paused = true;
 		rpc_call_pause(s->call);
@@ -297,7 +297,7 @@ void session_ack(struct dispatcher *d, const struct report_message *m)
 
 static void on_description(struct session *s, const pb_node_description *description)
 {
-	_cleanup_pb_ pb_node_description *clean = text_clean_dup(&description->base);
+	_cleanup_pb_ pb_node_description *clean = pb_dup_clean(&description->base);
 	struct error err = ERROR_INIT;
 
 	if (nodestate_check_description(clean, &err) < 0)

@@ -122,8 +122,8 @@ static void dirty_text_is_cleaned_not_refused(void **state)
 	_cleanup_pb_ Skein__StatusReports *reports = reports_of(1, "t1", states, "a\x1b[31mb\xff"),
 					  *plain = reports_of(1, "t1", states,
 							      "gr\xc3\xbc\xc3\x9f dich\n");
-	_cleanup_pb_ Skein__StatusReports *clean = text_clean_dup(&reports->base),
-					  *same = text_clean_dup(&plain->base);
+	_cleanup_pb_ Skein__StatusReports *clean = pb_dup_clean(&reports->base),
+					  *same = pb_dup_clean(&plain->base);
 
 	assert_string_equal(clean->reports[0]->status->message, "a?[31mb?");
 	assert_string_equal(same->reports[0]->status->message, "gr\xc3\xbc\xc3\x9f dich\n");
