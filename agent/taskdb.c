@@ -193,9 +193,11 @@ void taskdb_load(struct taskdb *db, void (*fn)(void *data, const pb_task *task),
 		struct error err = ERROR_INIT;
 		size_t len = 0;
 
+		path = xasprintf("%s/%s", db->dir, entry->d_name);
+		if (strstr(entry->d_name, ".tmp.")) /* an agent was killed while it wrote */
+			unlink(path);
 		if (!id_valid(entry->d_name))
 			continue;
-		path = xasprintf("%s/%s", db->dir, entry->d_name);
 		if (file_read(path, TASK_FILE_MAX_BYTES, &bytes, &len, &err) == 0)
 			task = taskdb_parse(bytes, len);
 		if (task && strcmp(task->id, entry->d_name) == 0) {

@@ -21,7 +21,7 @@ typedef void (*taskdb_saved_cb)(void *data, const struct error *err);
 void taskdb_put(struct taskdb *db, const pb_task *task, taskdb_saved_cb saved, void *data);
 void taskdb_del(struct taskdb *db, const char *task_id);
 
-/* Call back with every task on disk, in no order; unreadable files are logged and moved aside.
+/* Call back with every task on disk, in no order; unreadable files are logged and moved aside, half-written ones removed.
  * Blocking; at start only. The task is freed when fn returns. */
 void taskdb_load(struct taskdb *db, void (*fn)(void *data, const pb_task *task), void *data);
 /* Parse one file's content; NULL when it is damaged. Pure (fuzzed). */

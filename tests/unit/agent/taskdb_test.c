@@ -132,6 +132,29 @@ static void damaged_files_are_moved_aside(void **state)
 	uv_loop_close(&loop);
 }
 
+static void half_written_files_are_removed(void **state)
+{
+	struct error err = ERROR_INIT;
+	char id[ID_LEN + 1], path[128];
+	struct found found = {0}, before = {0};
+	struct stat st;
+	uv_loop_t loop;
+	struct taskdb *db;
+
+	(void)state;
+	id_new(id);
+	snprintf(path, sizeof(path), "%s/%s.tmp.a1B2c3", dir, id);
+	uv_loop_init(&loop);
+	db = taskdb_new(&loop, dir, &err);
+	taskdb_load(db, on_task, &before);
+	assert_int_equal(file_write(path, "half", 4, 0600, &err), 0);
+	taskdb_load(db, on_task, &found);
+	assert_int_equal(found.n, before.n);
+	assert_int_equal(stat(path, &st), -1);
+	close_db(&loop, db);
+	uv_loop_close(&loop);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -149,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(newest_state_survives),
 		cmocka_unit_test(damaged_files_are_moved_aside),
+		cmocka_unit_test(half_written_files_are_removed),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -1,0 +1,162 @@
+/* Why a task is where it is, or why it does not run: in words and node by node. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "manager/explain.h"
+#include "support/build.h"
+
+static Skein__ExplainServiceResponse *explain(const struct view *v)
+{
+	return explain_service(v, view_service(v, "web"), NOW);
+}
+
+static const Skein__TaskExplanation *of(const Skein__ExplainServiceResponse *r, const char *task_id)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		if (str_eq(r->tasks[i]->task->id, task_id))
+			return r->tasks[i];
+	}
+	return NULL;
+}
+
+static void assert_says(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("\"%s\" does not say \"%s\"", text, part);
+}
+
+static void running_and_waiting(void **state)
+{
+	struct view *v = view_of(
+		node("n1"), node("n2", .mem_bytes = MIB), service("web", .replicas = 2, .mem_bytes = 6 * GIB),
+		task("t1", .slot = 1, .node = "n1"),
+		task("t2", .slot = 2, .state = TASK_PENDING, .err = "no suitable node (2 nodes)"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+	const Skein__TaskExplanation *t1 = of(r, "t1"), *t2 = of(r, "t2");
+
+	(void)state;
+	assert_string_equal(r->summary, "web: 1 of 2 run, 1 wait for a node");
+	assert_int_equal(r->n_tasks, 2);
+	assert_string_equal(t1->node_name, "n1");
+	assert_says(t1->summary, "runs on n1 for ");
+	assert_string_equal(t2->summary, "waits for a node: no suitable node (2 nodes)");
+	assert_int_equal(t2->n_nodes, 2);
+	assert_string_equal(t2->nodes[1]->node_id, "n2");
+	assert_false(t2->nodes[1]->fits);
+	assert_says(t2->nodes[1]->reason, "memory");
+	view_free(v);
+}
+
+static void a_dead_node_is_named(void **state)
+{
+	struct view *v = view_of(node("n1", .state = NODE_DOWN), service("web"), task("t1", .slot = 1, .node = "n1"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+	(void)state;
+	assert_says(of(r, "t1")->summary, "; its node is down");
+	view_free(v);
+}
+
+static void a_removed_node_is_no_trouble(void **state)
+{
+	struct view *v = view_of(service("web"), task("t1", .slot = 1, .node = "gone"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+	(void)state;
+	assert_string_equal(of(r, "t1")->node_name, "");
+	view_free(v);
+}
+
+static void a_delayed_restart_says_when(void **state)
+{
+	struct view *v = view_of(node("n1"), service("web"),
+				 task("t1", .slot = 1, .node = "n1", .state = TASK_READY, .desired = TASK_READY,
+				      .start_after = NOW + 5 * SEC));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+	(void)state;
+	assert_says(of(r, "t1")->summary, "; starts in 5s (restart delay)");
+	view_free(v);
+}
+
+/* Slots without a wanted task tell their last end, and only that. */
+static void the_last_end_of_a_slot(void **state)
+{
+	struct view *v = view_of(
+		node("n1"), service("web", .replicas = 3, .condition = RESTART_NONE),
+		task("t1", .slot = 1, .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN, .err = "exit 1",
+		     .created_at = NOW - 60 * SEC),
+		task("t2", .slot = 1, .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN, .err = "exit 2",
+		     .created_at = NOW - 30 * SEC),
+		task("t3", .slot = 2, .node = "n1", .state = TASK_FAILED, .desired = TASK_SHUTDOWN),
+		task("t4", .slot = 2, .node = "n1"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+	(void)state;
+	assert_int_equal(r->n_tasks, 2);
+	assert_null(of(r, "t1"));
+	assert_null(of(r, "t3"));
+	assert_string_equal(of(r, "t2")->summary, "ended on n1: FAILED (exit 2); not replaced: restart condition none");
+	assert_non_null(of(r, "t4"));
+	view_free(v);
+}
+
+static void why_an_ended_task_is_not_replaced(void **state)
+{
+	static const struct {
+		int condition, end;
+		uint64_t attempts;
+		const char *want;
+	} cases[] = {
+		{RESTART_NONE, TASK_FAILED, 0, "restart condition none"},
+		{RESTART_ON_FAILURE, TASK_COMPLETE, 0, "it succeeded"},
+		{RESTART_ON_FAILURE, TASK_FAILED, 0, "its successor is being made"},
+		{RESTART_ANY, TASK_FAILED, 3, "all 3 restart attempts are used"},
+		{RESTART_ANY, TASK_COMPLETE, 0, "its successor is being made"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct view *v = view_of(node("n1"),
+					 service("web", .condition = cases[i].condition, .max_attempts = cases[i].attempts),
+					 task("t1", .slot = 1, .node = "n1", .state = cases[i].end, .desired = TASK_SHUTDOWN));
+		_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+		assert_int_equal(r->n_tasks, 1);
+		assert_says(r->tasks[0]->summary, cases[i].want);
+		view_free(v);
+	}
+}
+
+static void nodes_of_a_global_service(void **state)
+{
+	struct view *v = view_of(node("n1", .labels = "disk=ssd"), node("n2", .labels = "disk=ssd", .state = NODE_DOWN),
+				 node("n3", .labels = "disk=ssd", .availability = AVAILABILITY_DRAIN), node("n4"),
+				 node("n5", .labels = "disk=ssd", .availability = AVAILABILITY_PAUSE),
+				 service("web", .global = true, .constraints = "node.labels.disk==ssd"),
+				 task("t1", .node = "n1"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = explain(v);
+
+	(void)state;
+	assert_int_equal(explain_global_wanted(v, view_service(v, "web")), 2);
+	assert_string_equal(r->summary, "web: 1 of 2 run");
+	view_free(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(running_and_waiting),
+		cmocka_unit_test(a_dead_node_is_named),
+		cmocka_unit_test(a_removed_node_is_no_trouble),
+		cmocka_unit_test(a_delayed_restart_says_when),
+		cmocka_unit_test(the_last_end_of_a_slot),
+		cmocka_unit_test(why_an_ended_task_is_not_replaced),
+		cmocka_unit_test(nodes_of_a_global_service),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
