@@ -230,7 +230,7 @@ static int open_parts(struct agent *a, struct error *err)
 	a->db = a->images ? taskdb_new(a->loop, db, err) : NULL;
 	if (!a->db)
 		return -1;
-	a->reporter = reporter_new(send_batch, a);
+	a->reporter = reporter_new(a->loop, send_batch, a);
 	a->manager = manager_child_new(&manager_options);
 	local_options.rpc = a->rpc;
 	local_options.images = a->images;

@@ -65,7 +65,9 @@ static void flush(struct reporter *r)
 	Skein__TaskStatusReport entries[BATCH_MAX], *list[BATCH_MAX];
 	size_t n = 0;
 
-	if (!r->up || !r->due || r->in_flight || !r->pending)
+	if (!r->pending)
+		r->due = false;
+	if (!r->up || !r->due || r->in_flight)
 		return;
 	for (struct pending *p = r->pending; p && n < BATCH_MAX; p = p->hh.next) {
 		entries[n] = (Skein__TaskStatusReport)SKEIN__TASK_STATUS_REPORT__INIT;
