@@ -69,16 +69,23 @@ static void entry_free(struct entry *e)
 static void write_entries(void *data)
 {
 	struct taskdb *db = data;
+	struct error err = ERROR_INIT;
+	bool any = false;
 	struct entry *e;
 
 	TAILQ_FOREACH(e, &db->writing, link) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", db->dir, e->id);
 
 		if (e->bytes)
-			file_write(path, e->bytes, e->len, 0600, &e->err);
+			any |= file_put(path, e->bytes, e->len, 0600, &e->err) == 0;
 		else if (unlink(path) < 0 && errno != ENOENT)
 			error_set_errno(&e->err, errno, "remove %s", path);
 	}
+	if (!any || file_sync_dir(db->dir, &err) == 0)
+		return;
+	TAILQ_FOREACH(e, &db->writing, link)
+		if (e->bytes && !error_is_set(&e->err))
+			e->err = err;
 }
 
 static void flush(struct taskdb *db);

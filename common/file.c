@@ -64,15 +64,16 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int sync_parent(const char *path)
+int file_sync_dir(const char *dir, struct error *err)
 {
-	_cleanup_free_ char *copy = xstrdup(path);
-	_cleanup_close_ int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return fd < 0 ? -1 : fsync(fd);
+	if (fd < 0 || fsync(fd) < 0)
+		return error_set_errno(err, errno, "sync directory %s", dir);
+	return 0;
 }
 
-int file_write(const char *path, const void *data, size_t len, mode_t mode, struct error *err)
+int file_put(const char *path, const void *data, size_t len, mode_t mode, struct error *err)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s.tmp.XXXXXX", path);
 	_cleanup_close_ int fd = mkostemp(tmp, O_CLOEXEC);
@@ -85,9 +86,16 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, stru
 		unlink(tmp);
 		return -1;
 	}
-	if (sync_parent(path) < 0)
-		return error_set_errno(err, errno, "sync the directory of %s", path);
 	return 0;
+}
+
+int file_write(const char *path, const void *data, size_t len, mode_t mode, struct error *err)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+
+	if (file_put(path, data, len, mode, err) < 0)
+		return -1;
+	return file_sync_dir(dirname(copy), err);
 }
 
 static int make_dir(const char *path, mode_t mode, struct error *err)

@@ -14,6 +14,9 @@ int file_read(const char *path, size_t max_bytes, char **ret_data, size_t *ret_l
 
 /* Replace a file atomically: temporary file beside it, fsync, rename, fsync of the directory. */
 int file_write(const char *path, const void *data, size_t len, mode_t mode, struct error *err);
+/* Its two halves, for many files of one directory: all but the last sync, and that. */
+int file_put(const char *path, const void *data, size_t len, mode_t mode, struct error *err);
+int file_sync_dir(const char *dir, struct error *err);
 
 /* Make a directory and its parents with `mode`; existing ones are left as they are. */
 int file_mkdirs(const char *path, mode_t mode, struct error *err);
