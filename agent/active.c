@@ -198,7 +198,6 @@ static void on_renewed(void *data, bool role_changed)
 	const struct identity_data *id = identity_get(a->identity);
 
 	a->wants_renewal = false;
-	log_info("certificate_renewed", kv_str("role", pb_role_name((int)id->role)));
 	if (!role_changed) {
 		if (a->manager_wanted)
 			manager_child_reload(a->manager);

@@ -523,10 +523,12 @@ static void on_joined_manager_ready(void *data, const struct error *err)
 		return;
 	}
 	op->err = *err;
-	if (op->agent->closing)
-		finish(op); /* the next agent goes on with it */
-	else
+	if (op->agent->closing) {
+		error_set(&op->err, ERR_CANCELLED, "the agent ends before the manager is ready: its next start goes on with it");
+		finish(op);
+	} else {
 		go_inactive(op);
+	}
 }
 
 static void on_joined(void *data, const struct identity_data *identity, const struct error *err)

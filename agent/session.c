@@ -13,12 +13,15 @@
 
 #define BACKOFF_MIN_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (8 * NS_PER_SEC)
+/* The first is short, in case that the manager is gone; a cluster that is slow everywhere gets more each time. */
 #define REGISTER_TIMEOUT_NS (5 * NS_PER_SEC)
+#define REGISTER_TIMEOUT_MAX_NS (25 * NS_PER_SEC)
 #define KEEPALIVE_MS 2000
 #define KEEPALIVE_TIMEOUT_MS 3000
 /* A manager whose view lags does not know a node that has just joined: only insistence counts as removal. */
 #define REMOVED_REFUSALS 5
 #define REMOVED_AFTER_NS (10 * NS_PER_SEC)
+#define REMOVED_RETRY_MAX_NS (2 * NS_PER_SEC)
 #define BEAT_PERIOD_MIN_NS (50 * NS_PER_MS)
 #define BEAT_PERIOD_MAX_NS (60 * NS_PER_SEC)
 
@@ -66,7 +69,7 @@ static void try_later(struct session *s)
 	if (s->failures > s->managers.n) {
 		unsigned shift = MIN(s->failures - (unsigned)s->managers.n - 1, 10u);
 
-		delay = MIN(BACKOFF_MIN_NS << shift, BACKOFF_MAX_NS);
+		delay = MIN(BACKOFF_MIN_NS << shift, s->refusals > 0 ? REMOVED_RETRY_MAX_NS : BACKOFF_MAX_NS);
 		delay = delay / 2 + (int64_t)random_below((uint32_t)(delay / 2000)) * 1000;
 	}
 	loop_timer_in(&s->retry, delay, on_retry);
@@ -245,7 +248,7 @@ static void try_now(struct session *s)
 	s->channel = rpc_channel_new(s->o.rpc, &options);
 	closer_hold(&s->closer);
 	s->call = rpc_stream(s->channel, &skein__dispatcher__descriptor, "Session", 0, &handlers, s);
-	loop_timer_in(&s->deadline, REGISTER_TIMEOUT_NS, on_deadline);
+	loop_timer_in(&s->deadline, MIN(REGISTER_TIMEOUT_NS << MIN(s->failures, 3u), REGISTER_TIMEOUT_MAX_NS), on_deadline);
 	send_register(s);
 }
 

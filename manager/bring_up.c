@@ -11,6 +11,7 @@
 #include "manager/ca/bootstrap.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "port_check.h"
 #include "rpc/rpc.h"
 
 #include <errno.h>
@@ -434,6 +435,26 @@ static void use_external(struct manager *m)
 		start_store(m);
 }
 
+/*
+ * Before the others count on this member: one that cannot listen would come and go with every try to start, and take
+ * the quorum of two with it.
+ */
+static int check_ports(struct manager *m, struct error *err)
+{
+	const uint64_t ports[] = {m->config->etcd_client_port, m->config->etcd_peer_port};
+	char text[HOSTPORT_MAX];
+	struct hostport hp;
+
+	if (port_check(m->config->listen, err) < 0 || !parse_advertise(m, &hp, err))
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		hp.port = (uint16_t)ports[i];
+		if (port_check(hostport_format(&hp, text), err) < 0)
+			return error_wrap(err, "etcd");
+	}
+	return 0;
+}
+
 static void on_begin(uv_timer_t *timer)
 {
 	struct manager *m = timer->data;
@@ -447,6 +468,8 @@ static void on_begin(uv_timer_t *timer)
 		start_etcd(m, NULL, false, MAX((unsigned)m->identity.managers.n, 1u));
 	else if (exists("manager/bootstrap.pb", m->config->state_dir))
 		start_etcd(m, NULL, false, 1);
+	else if (m->config->join.n > 0 && check_ports(m, &err) < 0)
+		manager_tell_ready(m, &err);
 	else if (m->config->join.n > 0)
 		join_cluster(m);
 	else {
