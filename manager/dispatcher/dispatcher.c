@@ -5,6 +5,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/str.h"
+#include "common/tcp.h"
+#include "doubt.h"
 #include "manager/store/store.h"
 #include "peers.h"
 
@@ -13,6 +15,7 @@
 
 #define STALL_NS (200 * NS_PER_MS)
 #define TICK_MAX_NS (1 * NS_PER_SEC)
+#define BUSY_DEFAULT_NS (10 * NS_PER_SEC)
 
 int64_t dispatcher_period(struct dispatcher *d)
 {
@@ -70,10 +73,12 @@ static void write_down(struct dispatcher *d, const struct liveness_verdict *verd
 	nodes_want_down(d, verdict->node_id, verdict->manager_id, message);
 }
 
-static void on_verdict(struct dispatcher *d, const struct liveness_verdict *verdict, int64_t now)
+static void on_verdict(struct dispatcher *d, const struct liveness_verdict *verdict,
+		       struct tcp_table **table, int64_t now, int64_t *next)
 {
 	struct session *s = session_of_node(d, verdict->node_id);
 	struct error err = ERROR_INIT;
+	int64_t again;
 
 	if (s && !s->registered && !s->ended)
 		return; /* it is coming back just now */
@@ -84,6 +89,10 @@ static void on_verdict(struct dispatcher *d, const struct liveness_verdict *verd
 	if (s && s->paused) {
 		/* We do not listen: its statuses wait for etcd. */
 		liveness_heard(d->liveness, s->node_id, dispatcher_period(d), now);
+		return;
+	}
+	if (s && !s->ended && doubt_spares(s, table, verdict->for_ns, d->busy_ns, now, &again)) {
+		*next = MIN(*next, now + again);
 		return;
 	}
 	write_down(d, verdict);
@@ -166,6 +175,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct dispatcher *d = timer->data;
 	_cleanup_free_ struct liveness_verdict *verdicts = NULL;
+	struct tcp_table *table = NULL;
 	int64_t now = clock_mono_ns(), next = INT64_MAX;
 	size_t n;
 
@@ -178,7 +188,8 @@ static void on_tick(uv_timer_t *timer)
 	n = d->outage ? 0
 		      : liveness_judge(d->liveness, store_view(d->store), now, &verdicts, &next);
 	for (size_t i = 0; i < n; i++)
-		on_verdict(d, &verdicts[i], now);
+		on_verdict(d, &verdicts[i], &table, now, &next);
+	tcp_table_free(table);
 	end_late_registrations(d, now, &next);
 	/* A verdict is pronounced again until it is written. */
 	if (n)
@@ -373,6 +384,7 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 	d->store = options->store;
 	d->node_id = xstrdup(options->node_id);
 	d->liveness = liveness_new(&params, options->node_id, clock_mono_ns());
+	d->busy_ns = options->busy_ns ? options->busy_ns : BUSY_DEFAULT_NS;
 	TAILQ_INIT(&d->dirty);
 	closer_init(&d->closer);
 	uv_idle_init(d->loop, &d->turn);

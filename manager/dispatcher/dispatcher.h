@@ -24,6 +24,7 @@ struct dispatcher_options {
 	/* Timing in ns, 0 = default. Tests shorten them. */
 	int64_t beat_min_ns;	/* shortest beat period; 250 ms */
 	int64_t silence_min_ns; /* a node is never DOWN for less silence than this; 1 s */
+	int64_t busy_ns;	/* silence of an agent whose host answers; 10 s */
 	int64_t grace_ns;	/* for a broken stream or a lost manager; 5 s */
 };
 

@@ -19,7 +19,7 @@ struct store_event;
 struct store_sub;
 struct strv;
 
-#define SESSION_REGISTER_TIMEOUT_NS INT64_C(4500000000) /* agents give up after 5 s */
+#define SESSION_REGISTER_TIMEOUT_NS INT64_C(30000000000) /* agents give up before that */
 #define SESSION_UNKNOWN_NODE_NS                                                                    \
 	INT64_C(3000000000)	     /* for our view to catch up with a fresh join                 \
 				      */
@@ -49,6 +49,8 @@ struct session {
 	Skein__NodeUpdate *told;
 	struct assign *assign;
 	unsigned queued_reports;
+	int64_t asked; /* CLOCK_MONOTONIC, 0 = not since it was heard last; see doubt.h */
+	bool busy;     /* silent, but its host answered */
 };
 
 struct report_message {
@@ -79,6 +81,7 @@ struct dispatcher {
 	struct closer closer;
 	struct store_sub *sub;
 	struct liveness *liveness;
+	int64_t busy_ns; /* silence of an agent whose host answers */
 	bool started, leader;
 	bool outage;				  /* agents were sent away */
 	bool probing;				  /* of etcd's majority: on its way */
@@ -112,6 +115,7 @@ struct session *session_of_node(struct dispatcher *d, const char *node_id);
 /* Send what changed. managers: "host:port" of all. */
 void session_flush(struct session *s, struct peers *peers, const struct strv *managers);
 void session_ack(struct dispatcher *d, const struct report_message *m);
+void session_send_beat(struct session *s, uint64_t sequence, int64_t period);
 
 /* ---- nodes.c */
 void nodes_open(struct dispatcher *d);

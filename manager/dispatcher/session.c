@@ -241,19 +241,24 @@ static void on_drain(struct rpc_call *call, void *data)
 /* ---------------------------------------------------------------- up: beats, statuses,
  * descriptions */
 
-static void on_beat(struct session *s, const Skein__Beat *beat, int64_t period)
+void session_send_beat(struct session *s, uint64_t sequence, int64_t period)
 {
 	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
 	Skein__BeatAck ack = SKEIN__BEAT_ACK__INIT;
 
-	s->d->stats.beats++;
 	if (rpc_call_unsent(s->call) > UNSENT_SMALL_BYTES)
 		return;
-	ack.sequence = beat->sequence;
+	ack.sequence = sequence;
 	ack.beat_period = period;
 	msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_BEAT;
 	msg.beat = &ack;
 	send_message(s, &msg);
+}
+
+static void on_beat(struct session *s, const Skein__Beat *beat, int64_t period)
+{
+	s->d->stats.beats++;
+	session_send_beat(s, beat->sequence, period);
 }
 
 static void on_statuses(struct session *s, const Skein__StatusReports *reports)
@@ -325,6 +330,8 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 	}
 	period = dispatcher_period(s->d);
 	liveness_heard(s->d->liveness, s->node_id, period, clock_mono_ns());
+	s->asked = 0;
+	s->busy = false;
 	switch (msg->body_case) {
 	case SKEIN__AGENT_MESSAGE__BODY_BEAT:
 		on_beat(s, msg->beat, period);

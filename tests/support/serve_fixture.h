@@ -585,6 +585,7 @@ static inline void serve_open_services(struct serve *s)
 				       .node_id = "m1",
 				       .beat_min_ns = 100 * NS_PER_MS,
 				       .silence_min_ns = 600 * NS_PER_MS,
+				       .busy_ns = 2500 * NS_PER_MS,
 				       .grace_ns = 1500 * NS_PER_MS};
 	struct control_options c = {.loop = &s->loop,
 				    .store = s->store,
