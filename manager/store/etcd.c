@@ -373,13 +373,32 @@ char *etcd_prefix_end(const char *prefix)
 	return end;
 }
 
-struct etcd_request *etcd_txn(struct etcd *e, const struct etcd_compare *compares, size_t n_compares,
-			      const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb, void *data)
+static struct etcd_request *txn_request(struct etcd *e, const struct etcd_compare *compares, size_t n_compares,
+					const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb, void *data)
 {
 	struct etcd_request *r = request(e, "/v3/kv/txn", etcd_json_txn(compares, n_compares, ops, n_ops),
 					 RETRY_UNSENT, WAITS_TXN, data);
 
 	r->cb.txn = cb;
+	return r;
+}
+
+struct etcd_request *etcd_txn(struct etcd *e, const struct etcd_compare *compares, size_t n_compares,
+			      const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb, void *data)
+{
+	struct etcd_request *r = txn_request(e, compares, n_compares, ops, n_ops, cb, data);
+
+	attempt(r);
+	return r;
+}
+
+struct etcd_request *etcd_txn_within(struct etcd *e, uint64_t timeout_ms, const struct etcd_compare *compares,
+				     size_t n_compares, const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb,
+				     void *data)
+{
+	struct etcd_request *r = txn_request(e, compares, n_compares, ops, n_ops, cb, data);
+
+	r->deadline_ns = clock_mono_ns() + (int64_t)timeout_ms * NS_PER_MS;
 	attempt(r);
 	return r;
 }

@@ -69,6 +69,13 @@ typedef void (*etcd_txn_cb)(void *data, const struct etcd_txn_result *result, co
 /* All compares hold -> all ops. On ERR_UNAVAILABLE / ERR_TIMEOUT it may have been applied. Never retried here. */
 struct etcd_request *etcd_txn(struct etcd *e, const struct etcd_compare *compares, size_t n_compares,
 			      const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb, void *data);
+/*
+ * As etcd_txn with a time of its own: what a member forwards to a leader that is just being lost gets no answer for
+ * etcd's own 5 s, and neither does what is asked of a host that is; the same asked again elsewhere is answered at once.
+ */
+struct etcd_request *etcd_txn_within(struct etcd *e, uint64_t timeout_ms, const struct etcd_compare *compares,
+				     size_t n_compares, const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb,
+				     void *data);
 
 /* ---- lease */
 typedef void (*etcd_lease_cb)(void *data, uint64_t lease, int64_t ttl_s, const struct error *err);

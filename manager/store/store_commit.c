@@ -19,6 +19,7 @@
 #define BYTES_MAX ((size_t)1 << 20)
 #define REQUIRES_MAX 100
 #define IN_FLIGHT_MAX 16
+#define PATIENCE_MS 1000         /* for the first answer; see etcd_txn_within() */
 #define SEEN_TIMEOUT_MS 10000
 #define SEEN_TIMEOUT_ERROR_MS 1000
 #define UNIT_PARTS 3             /* most operations (or compares) of one object */
@@ -46,6 +47,7 @@ struct commit {
 	struct unit *requires, *units;
 	size_t n_requires, n_units;
 	size_t first, next;      /* units of the chunk under way */
+	bool resent;             /* the chunk was sent twice: either may have been applied */
 	struct etcd_request *request;
 	size_t asking;           /* unit whose name is looked up after a conflict */
 	uint64_t revision;       /* of the last chunk */
@@ -333,9 +335,25 @@ static void on_name(void *data, const struct etcd_range_result *result, const st
 	find_conflict(c);
 }
 
-static void on_txn(void *data, const struct etcd_txn_result *result, const struct error *err)
+static void applied(struct commit *c, uint64_t revision)
+{
+	if (c->n_units)
+		c->revision = revision;
+	if (c->next < c->n_units)
+		commit_send(c);
+	else
+		decided(c);
+}
+
+/*
+ * The second sending found something changed: by the first? A chunk is applied as a whole, and no two writers put the
+ * same bytes (ids, times): its first object tells.
+ */
+static void on_first_unit(void *data, const struct etcd_range_result *result, const struct error *err)
 {
 	struct commit *c = data;
+	const struct unit *u = &c->units[c->first];
+	const struct etcd_kv *kv;
 
 	c->request = NULL;
 	if (c->store->closer.closing)
@@ -345,19 +363,45 @@ static void on_txn(void *data, const struct etcd_txn_result *result, const struc
 		decided(c);
 		return;
 	}
-	if (!result->succeeded) {
+	kv = result->n ? &result->kvs[0] : NULL;
+	if (!kv && !u->value) {
+		applied(c, c->revision);
+	} else if (kv && u->value && kv->value_len == u->value_len &&
+		   memcmp(kv->value, u->value, u->value_len) == 0) {
+		applied(c, kv->mod_revision);
+	} else {
+		c->asking = c->first;
+		find_conflict(c);
+	}
+}
+
+static void send_chunk(struct commit *c);
+
+static void on_txn(void *data, const struct etcd_txn_result *result, const struct error *err)
+{
+	struct commit *c = data;
+
+	c->request = NULL;
+	if (c->store->closer.closing)
+		return;
+	if (err && err->code == ERR_TIMEOUT && !c->resent) {
+		/* The compares let only one of the two be applied. */
+		c->resent = true;
+		send_chunk(c);
+	} else if (err) {
+		c->error = *err;
+		decided(c);
+	} else if (result->succeeded) {
+		applied(c, result->revision);
+	} else {
 		/* The view is to show who was first before the caller reads again. */
 		c->revision = MAX(c->revision, result->revision);
 		c->asking = c->first;
-		find_conflict(c);
-		return;
+		if (c->resent && c->first < c->next)
+			c->request = etcd_range(c->store->etcd, c->units[c->first].key, NULL, 0, 0, on_first_unit, c);
+		else
+			find_conflict(c);
 	}
-	if (c->n_units)
-		c->revision = result->revision;
-	if (c->next < c->n_units)
-		commit_send(c);
-	else
-		decided(c);
 }
 
 static void add_unit(const struct unit *u, struct etcd_compare *compares, size_t *n_compares, struct etcd_op *ops,
@@ -382,12 +426,31 @@ static bool fence_holds(const struct commit *c)
 					      s->fence_revision == c->fence_revision);
 }
 
-/* Send the chunk that begins at `next`. */
-static void commit_send(struct commit *c)
+/* Send units [first, next). */
+static void send_chunk(struct commit *c)
 {
 	struct etcd_compare compares[UNIT_PARTS * TXN_MAX];
 	struct etcd_op ops[UNIT_PARTS * TXN_MAX];
 	size_t n_compares = 0, n_ops = 0;
+	struct etcd *etcd = c->store->etcd;
+
+	if (c->flags & STORE_FENCED)
+		compares[n_compares++] =
+			(struct etcd_compare){c->fence_key, ETCD_CMP_CREATE, c->fence_revision};
+	for (size_t i = 0; i < c->n_requires; i++)
+		compares[n_compares++] =
+			(struct etcd_compare){c->requires[i].key, ETCD_CMP_MOD, c->requires[i].revision};
+	for (size_t i = c->first; i < c->next; i++)
+		add_unit(&c->units[i], compares, &n_compares, ops, &n_ops);
+	if (c->resent)
+		c->request = etcd_txn(etcd, compares, n_compares, ops, n_ops, on_txn, c);
+	else
+		c->request = etcd_txn_within(etcd, PATIENCE_MS, compares, n_compares, ops, n_ops, on_txn, c);
+}
+
+/* The chunk that begins at `next`. */
+static void commit_send(struct commit *c)
+{
 	bool chunked = c->flags & STORE_CHUNKED;
 
 	if (!fence_holds(c)) {
@@ -395,18 +458,11 @@ static void commit_send(struct commit *c)
 		decided(c);
 		return;
 	}
-	if (c->flags & STORE_FENCED)
-		compares[n_compares++] =
-			(struct etcd_compare){c->fence_key, ETCD_CMP_CREATE, c->fence_revision};
-	for (size_t i = 0; i < c->n_requires; i++)
-		compares[n_compares++] =
-			(struct etcd_compare){c->requires[i].key, ETCD_CMP_MOD, c->requires[i].revision};
 	c->first = c->next;
+	c->resent = false;
 	/* With many requires a chunk still takes what etcd allows. */
 	c->next += chunk_len(c, c->first, chunked && c->n_requires < CHUNK_MAX / 2 ? CHUNK_MAX : TXN_MAX);
-	for (size_t i = c->first; i < c->next; i++)
-		add_unit(&c->units[i], compares, &n_compares, ops, &n_ops);
-	c->request = etcd_txn(c->store->etcd, compares, n_compares, ops, n_ops, on_txn, c);
+	send_chunk(c);
 }
 
 void store_commit(struct store *s, struct txn *t, unsigned flags, store_commit_cb cb, void *data)

@@ -615,6 +615,50 @@ static int teardown(void **state)
 	return uv_loop_close(&loop);
 }
 
+static void on_wake(uv_timer_t *timer)
+{
+	kill(server.pid, SIGCONT);
+	uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* An etcd that says nothing for longer than a first answer is waited for gets everything twice; it counts once. */
+static void what_is_sent_twice_is_written_once(void **state)
+{
+	uv_timer_t wake;
+	struct node a;
+	struct result r;
+	struct txn *t;
+
+	node_open(&a, "/twice/");
+	for (int round = 0; round < 3; round++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "s%d", round);
+		t = txn_begin(store_view(a.store));
+		txn_put(t, KIND_SERVICE, service(id, id));
+		txn_put(t, KIND_TASK, task(id, 1));
+		if (round == 2)
+			txn_del(t, KIND_TASK, "s0");
+		kill(server.pid, SIGSTOP);
+		uv_timer_init(&loop, &wake);
+		uv_timer_start(&wake, on_wake, 1500, 0);
+		r = commit(&a, t, 0);
+		assert_string_equal(r.err.msg, "");
+		assert_non_null(view_service(store_view(a.store), id));
+		assert_non_null(task_of(&a, id));
+	}
+	assert_null(task_of(&a, "s0"));
+	/* What somebody else did is a conflict as ever. */
+	t = txn_begin(store_view(a.store));
+	txn_put(t, KIND_SERVICE, service("s9", "s1"));
+	kill(server.pid, SIGSTOP);
+	uv_timer_init(&loop, &wake);
+	uv_timer_start(&wake, on_wake, 1500, 0);
+	r = commit(&a, t, 0);
+	assert_int_equal(r.err.code, ERR_EXISTS);
+	node_close(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -633,6 +677,7 @@ int main(void)
 		cmocka_unit_test(compaction_leads_to_a_resync),
 		cmocka_unit_test(bad_values_are_skipped),
 		cmocka_unit_test(many_objects_are_loaded_in_pages),
+		cmocka_unit_test(what_is_sent_twice_is_written_once),
 		cmocka_unit_test(closing_cancels_commits),
 	};
 
