@@ -1,5 +1,5 @@
 # Helpers of the benchmarks. Everything timed is timed inside a host, so that entering it costs nobody anything.
-# shellcheck disable=SC1091
+# shellcheck disable=SC1091,SC2034
 . "$(dirname "${BASH_SOURCE[0]}")/../e2e/common.bash"
 export SKEIN_TESTBED=${SKEIN_BENCH_TESTBED:-/tmp/skein-bench}
 

@@ -5,12 +5,13 @@
 # Three managers, two workers. The times of tasks are those that the agents wrote into the statuses (one machine, one
 # clock), so polling does not blur them. The floor is an undisturbed `service create` of one replica in the same round;
 # a host that falls silent cannot be told from a slow one before the limit of silence (1 s, ADR 4): it is part of the floor.
+# shellcheck disable=SC1091,SC2016,SC2154
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 rounds=${1:-5}
 SILENCE_US=1000000
 
-cluster_up 3 2
+cluster_up 3 2 >/dev/null
 load_image h1 bench:1 --cmd 'exec sleep 1000000' >/dev/null
 for i in 2 3 4 5; do ctl h$i image load -i "$SKEIN_TESTBED/image.tar" >/dev/null; done
 work=$SKEIN_TESTBED/rounds

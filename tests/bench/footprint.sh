@@ -5,6 +5,7 @@
 # The floor is an etcd of its own, without any client, with the same timing flags, in the same host at the same time.
 # Where dockerd is installed, dockerd + containerd in swarm mode are the peer; monitors (conmon, containerd-shim) count
 # apart, as there is one per container.
+# shellcheck disable=SC1091,SC2016,SC2154
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 . "$(dirname "${BASH_SOURCE[0]}")/docker.bash"
@@ -56,7 +57,7 @@ measure() {
 	local title=$1 i n rss pss ticks before=() list=() pss_of=() cpu_of=()
 	for i in "${!labels[@]}"; do
 		list[i]=$(pids "$i" || :)
-		read -r _ _ _ before[i] < <(sums "${hosts[i]}" "${list[i]}")
+		read -r _ _ _ "before[i]" < <(sums "${hosts[i]}" "${list[i]}")
 	done
 	sleep "$seconds"
 	echo "$title"

@@ -5,6 +5,7 @@
 # The floor starts the very bundle that our agent made for a task: same image, overlay, configuration, runtime and
 # cgroup parent, several at a time. It has no monitor and nobody to tell. Where dockerd is installed, it is measured in a
 # host of its own in the same rounds: `docker service create` of the same image.
+# shellcheck disable=SC1091,SC2016,SC2154
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 . "$(dirname "${BASH_SOURCE[0]}")/docker.bash"

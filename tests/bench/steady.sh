@@ -2,6 +2,7 @@
 # A loaded machine is not a lost one: busy loops on all cores while a service is scaled up and down. No node may be
 # called DOWN, no task may be replaced, the leader may not change.
 #   tests/bench/steady.sh [SECONDS]      (needs root; programs from SKEIN_BIN, default build/dev)
+# shellcheck disable=SC1091,SC2016,SC2154
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 seconds=${1:-30}
