@@ -113,7 +113,8 @@ static int make_absolute(const char *flag, char **path, struct error *err)
 		return 0;
 	full = realpath(*path, NULL);
 	if (!full)
-		return error_set_errno(err, errno, "--%s: invalid value \"%s\": expected a file", flag, *path);
+		return error_set_errno(err, errno, "--%s: invalid value \"%s\": expected a file",
+				       flag, *path);
 	free(*path);
 	*path = full;
 	return 0;
@@ -129,13 +130,15 @@ static int check_init(struct setup_flags *f, struct error *err)
 		return -1;
 
 	if (f->etcd_endpoints.n == 0 && (f->etcd_ca || f->etcd_cert || f->etcd_key))
-		return error_set(err, ERR_INVALID,
-				 "--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
+		return error_set(
+			err, ERR_INVALID,
+			"--etcd-ca, --etcd-cert and --etcd-key go only with --etcd-endpoints");
 	if (f->heartbeat && (f->heartbeat < HEARTBEAT_MIN_NS || f->heartbeat > HEARTBEAT_MAX_NS))
-		return error_set(err, ERR_INVALID,
-				 "--dispatcher-heartbeat: invalid value \"%s\": expected 0 or a duration "
-				 "from 50ms to 1m",
-				 str_duration(f->heartbeat, value));
+		return error_set(
+			err, ERR_INVALID,
+			"--dispatcher-heartbeat: invalid value \"%s\": expected 0 or a duration "
+			"from 50ms to 1m",
+			str_duration(f->heartbeat, value));
 	return check_addresses(f, err);
 }
 

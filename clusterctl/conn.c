@@ -148,9 +148,11 @@ static struct rpc *get_rpc(struct conn *conn)
 	return conn->rpc;
 }
 
-static int read_pem(const char *flag, const char *path, char **ret, size_t *ret_len, struct error *err)
+static int read_pem(const char *flag, const char *path, char **ret, size_t *ret_len,
+		    struct error *err)
 {
-	return file_read(path, PEM_MAX_BYTES, ret, ret_len, err) < 0 ? error_wrap(err, "%s", flag) : 0;
+	return file_read(path, PEM_MAX_BYTES, ret, ret_len, err) < 0 ? error_wrap(err, "%s", flag)
+								     : 0;
 }
 
 static struct rpc_creds *load_creds(const struct global_flags *g, struct error *err)

@@ -82,7 +82,8 @@ static int check_count(const struct verb *verb, const struct strv *args, struct 
 				 args->n ? "missing" : "missing an", verb->synopsis);
 	if (args->n > verb->max_args)
 		return error_set(err, ERR_INVALID, "unexpected argument \"%.200s\": expected %s",
-				 args->v[verb->max_args], *verb->synopsis ? verb->synopsis : "none");
+				 args->v[verb->max_args],
+				 *verb->synopsis ? verb->synopsis : "none");
 	return 0;
 }
 

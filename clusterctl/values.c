@@ -378,8 +378,8 @@ char *value_pair(const char *text, const char **ret_value, struct error *err)
 	size_t len = strcspn(text, "=");
 
 	if (len == 0 || strcspn(text, " \t\n") < len) {
-		error_set(err, ERR_INVALID, "\"%.*s\": expected KEY=VALUE without blanks in KEY", SHOWN,
-			  text);
+		error_set(err, ERR_INVALID, "\"%.*s\": expected KEY=VALUE without blanks in KEY",
+			  SHOWN, text);
 		return NULL;
 	}
 	*ret_value = text[len] ? text + len + 1 : "";

@@ -113,7 +113,8 @@ static void make_up_name(pb_service_spec *spec)
 	if (imageref_parse(image, &ref, NULL) == 0) {
 		const char *slash = strrchr(ref.path, '/');
 
-		snprintf(name, sizeof(name), "%.*s", NAME_MADE_UP_MAX, slash ? slash + 1 : ref.path);
+		snprintf(name, sizeof(name), "%.*s", NAME_MADE_UP_MAX,
+			 slash ? slash + 1 : ref.path);
 	}
 	for (char *p = name; *p; p++)
 		*p = *p == '.' ? '-' : *p;

@@ -84,7 +84,8 @@ static int check_resources(const char *field, const pb_resources *r, struct erro
 				 field, r->cpu_nano, (double)r->cpu_nano / 1e9);
 	if (r->mem_bytes && (r->mem_bytes < MEM_MIN_BYTES || r->mem_bytes > MEM_MAX_BYTES))
 		return error_set(err, ERR_INVALID,
-				 "%s.mem_bytes %" PRId64 " (%s): must be 0 (none) or 4 MiB to 1 PiB",
+				 "%s.mem_bytes %" PRId64
+				 " (%s): must be 0 (none) or 4 MiB to 1 PiB",
 				 field, r->mem_bytes, str_bytes_human(r->mem_bytes, human));
 	if (r->pids < 0 || r->pids > PIDS_MAX)
 		return error_set(err, ERR_INVALID,
