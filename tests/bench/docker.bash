@@ -1,13 +1,31 @@
 # The peer of the benchmarks: dockerd in swarm mode inside a test-bed host, when the package docker.io is installed.
 # Sourced behind common.bash. Nothing of it is needed to build or run Skein.
 
+# What dockerd leaves outside its data and exec roots; only what was not there before is removed.
+docker_traces=()
+for trace in /run/docker /run/containerd /etc/docker/key.json; do
+	if [ ! -e "$trace" ]; then docker_traces+=("$trace"); fi
+done
+for trace in /sys/fs/cgroup/*/; do
+	if [ ! -e "${trace}docker" ]; then docker_traces+=("${trace}docker"); fi
+done
+
+docker_forget() {
+	local trace
+	for trace in "${docker_traces[@]}"; do
+		case $trace in
+		/sys/fs/cgroup/*) find "$trace" -depth -type d -exec rmdir {} + 2>/dev/null || : ;;
+		*) rm -rf --one-file-system "$trace" ;;
+		esac
+	done
+}
+
 # Start dockerd in a host (made if need be) with data and exec roots of its own; false when there is none to start.
 docker_up() {
 	local host=$1
 	command -v dockerd >/dev/null || return 1
+	trap 'bed down; docker_forget' EXIT
 	bed boot "$host" >/dev/null 2>&1 || return 1
-	mkdir -p "$SKEIN_TESTBED/$host"/docker
-	bed run "$host" mount -t tmpfs tmpfs /run/docker 2>/dev/null || :
 	bed run "$host" setsid -f dockerd --data-root /var/lib/skein/docker --exec-root /run/skein/docker \
 		--pidfile /run/skein/dockerd.pid -H unix:///run/skein/docker.sock --storage-driver overlay2 \
 		--iptables=false --ip6tables=false --ip-forward=false --bridge=none \
