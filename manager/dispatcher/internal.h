@@ -144,7 +144,7 @@ void dispatcher_judge_soon(struct dispatcher *d);
 int64_t dispatcher_period(struct dispatcher *d);
 
 /* ---- outage.c */
-/* etcd has taken no write for so long: this manager is of no use to agents. */
-bool outage_cannot_write(const struct dispatcher *d, int64_t for_ns);
+/* etcd has taken no write for a while: this manager is of no use to agents that would register. */
+bool outage_refuses(const struct dispatcher *d);
 /* Look for the beginning and the end of an outage; from time to time. */
 void outage_watch(struct dispatcher *d, int64_t now);

@@ -165,14 +165,8 @@ void liveness_broken(struct liveness *l, const char *node_id, bool left, int64_t
 		a->deadline = now;
 		return;
 	}
-	/*
-	 * A host that falls silent may have its stream broken by a watchdog of the transport before
-	 * the silence is long enough here: that is no reason to wait longer.
-	 */
-	if (now - a->heard > 2 * MAX(a->period, a->period_before) + a->jitter)
-		a->deadline = MIN(a->heard + silence_limit(l, a), now + l->p.grace_ns);
-	else
-		a->deadline = now + l->p.grace_ns;
+	/* However long it was silent before: a slow agent gives up a slow manager, too. */
+	a->deadline = now + l->p.grace_ns;
 }
 
 static void agent_drop(struct liveness *l, struct agent *a)
@@ -310,7 +304,8 @@ static void judge_sessionless(struct judging *j, const struct view *v, const pb_
 	if (str_eq(manager_id, l->self)) {
 		since = a ? a->broken : l->started;
 		if (due(j, a ? a->deadline : l->started + l->p.restart_grace_ns))
-			verdict_add(j, node->id, manager_id, a && a->left ? LIVENESS_LEFT : LIVENESS_LOST, since);
+			verdict_add(j, node->id, manager_id,
+				    a && a->left ? LIVENESS_LEFT : LIVENESS_LOST, since);
 		return;
 	}
 	if (a)

@@ -9,9 +9,12 @@
 #include "common/log.h"
 #include "manager/store/store.h"
 
-#define OUTAGE_NS (3 * NS_PER_SEC)
+/* Cut off: the others may be able to. With most managers in sight etcd is slow, or all of it is
+ * gone: for others as well. */
+#define CUT_OFF_NS (3 * NS_PER_SEC)
+#define SLOW_NS (10 * NS_PER_SEC)
 
-bool outage_cannot_write(const struct dispatcher *d, int64_t for_ns)
+static bool cannot_write(const struct dispatcher *d, int64_t for_ns)
 {
 	int64_t before = clock_mono_ns() - for_ns;
 
@@ -20,9 +23,20 @@ bool outage_cannot_write(const struct dispatcher *d, int64_t for_ns)
 	       (d->probing && d->probe_begun <= before);
 }
 
+/* How long it may last until agents had better look for another manager. */
+static int64_t patience(const struct dispatcher *d)
+{
+	return liveness_minority(d->liveness, store_view(d->store)) ? CUT_OFF_NS : SLOW_NS;
+}
+
+bool outage_refuses(const struct dispatcher *d)
+{
+	return cannot_write(d, (d->outage ? CUT_OFF_NS : patience(d)) / 3);
+}
+
 static bool is_over(const struct dispatcher *d)
 {
-	return !outage_cannot_write(d, OUTAGE_NS) && !d->nodes.failing_since &&
+	return !cannot_write(d, CUT_OFF_NS) && !d->nodes.failing_since &&
 	       !d->statuses.failing_since && !d->probe_failing_since;
 }
 
@@ -75,7 +89,7 @@ static void begin(struct dispatcher *d)
 void outage_watch(struct dispatcher *d, int64_t now)
 {
 	probe_majority(d, now);
-	if (!d->outage && outage_cannot_write(d, OUTAGE_NS)) {
+	if (!d->outage && cannot_write(d, patience(d))) {
 		begin(d);
 	} else if (d->outage && is_over(d)) {
 		d->outage = false;

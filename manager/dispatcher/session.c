@@ -20,7 +20,6 @@
 #define UNSENT_MAX_BYTES (1u << 20)    /* above it assignments wait for on_drain */
 #define QUICK_NS NS_PER_SEC
 #define QUICK_MAX 5
-#define WRITE_OUTAGE_NS (1 * NS_PER_SEC)
 
 struct session *session_of_node(struct dispatcher *d, const char *node_id)
 {
@@ -109,7 +108,7 @@ static void session_begin(struct dispatcher *d, struct rpc_call *call,
 		session_fail(s, ERR_INVALID, "session: the first message must be a registration");
 		return;
 	}
-	if (outage_cannot_write(d, WRITE_OUTAGE_NS)) {
+	if (outage_refuses(d)) {
 		session_fail(s, ERR_UNAVAILABLE, "this manager cannot write to etcd at the moment");
 		return;
 	}
