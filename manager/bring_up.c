@@ -455,6 +455,14 @@ static int check_ports(struct manager *m, struct error *err)
 	return 0;
 }
 
+/* What etcd leaves when it is killed before its log (the last thing it makes) is there. */
+static int remove_unborn(struct manager *m, struct error *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/etcd", m->config->state_dir);
+
+	return file_remove_tree(path, err);
+}
+
 static void on_begin(uv_timer_t *timer)
 {
 	struct manager *m = timer->data;
@@ -464,8 +472,11 @@ static void on_begin(uv_timer_t *timer)
 		use_external(m);
 	else if (err.code != ERR_NOT_FOUND)
 		manager_tell_ready(m, &err);
-	else if (exists("etcd/member", m->config->state_dir))
-		start_etcd(m, NULL, false, MAX((unsigned)m->identity.managers.n, 1u));
+	else if (exists("etcd/member/wal", m->config->state_dir))
+		/* "existing", should it be unusable after all: never a second cluster of its own. */
+		start_etcd(m, NULL, true, MAX((unsigned)m->identity.managers.n, 1u));
+	else if (remove_unborn(m, &err) < 0)
+		manager_tell_ready(m, &err);
 	else if (exists("manager/bootstrap.pb", m->config->state_dir))
 		start_etcd(m, NULL, false, 1);
 	else if (m->config->join.n > 0 && check_ports(m, &err) < 0)

@@ -71,7 +71,7 @@ enum membership_step membership_plan_add(const struct etcd_member *members, size
 
 		if (url && (!*m->name || str_eq(m->name, name))) {
 			*ret_id = m->id;
-			return MEMBERSHIP_REUSE;
+			return *m->name ? MEMBERSHIP_REPLACE : MEMBERSHIP_REUSE;
 		}
 		if (url) {
 			error_set(err, ERR_EXISTS, "peer URL %s belongs to manager %s: remove that node first",
@@ -323,6 +323,11 @@ static void on_listed(void *data, const struct etcd_member *members, size_t n, c
 		break;
 	case MEMBERSHIP_REUSE:
 		join_found(job, members, n);
+		break;
+	case MEMBERSHIP_REPLACE:
+		/* Raft does not take back a member that has forgotten what it agreed to. */
+		log_warn("member_lost_data", kv_str("node", job->name), kv_u64("member", id));
+		job->request = etcd_member_remove(job->m->etcd, id, on_blocker_removed, job);
 		break;
 	case MEMBERSHIP_WAIT:
 		wait_for_blocker(job, id);

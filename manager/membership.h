@@ -33,6 +33,7 @@ int membership_may_remove(const struct membership_node *members, size_t n, uint6
 enum membership_step {
 	MEMBERSHIP_ADD,          /* no trace of it yet */
 	MEMBERSHIP_REUSE,        /* *ret_id: its own entry of an earlier try */
+	MEMBERSHIP_REPLACE,      /* *ret_id: its own entry, which has run: its data is lost, so it begins anew */
 	MEMBERSHIP_WAIT,         /* *ret_id: another learner is in the way (etcd takes one at a time) */
 	MEMBERSHIP_REFUSE,       /* err */
 };

@@ -36,6 +36,18 @@ has() { bed run "$1" test -e "$2"; }
 	for h in h1 h2 h3; do wait_for 20 managers_are "$h" 3; done
 }
 
+@test "a manager whose etcd was killed before its log was there, or lost its data, joins anew" {
+	local lost
+	for lost in etcd/member/wal etcd; do
+		bed crash h3
+		rm -r "$SKEIN_TESTBED/h3/state/$lost"
+		bed boot h3
+		wait_for 60 members_are h1 3
+		again() { ctl h3 node ls && managers_are h3 3 && nodes_ready h3 3; }
+		wait_for 60 again
+	done
+}
+
 @test "a service on all of them, seen from all of them" {
 	ctl h2 service create --name web --replicas 3 demo:1
 	for h in h1 h2 h3; do [ "$(running "$h" web)" = 3 ]; done

@@ -87,8 +87,8 @@ static void joins(void **state)
 	/* an interrupted join finds its own entry, whatever its name was */
 	assert_int_equal(membership_plan_add(members, 2, "nb", url_b[0], &id, &err), MEMBERSHIP_REUSE);
 	assert_int_equal(id, 2);
-	/* so does one that has started already */
-	assert_int_equal(membership_plan_add(members, 2, "na", url_a[0], &id, &err), MEMBERSHIP_REUSE);
+	/* one that has started and asks again has lost its data */
+	assert_int_equal(membership_plan_add(members, 2, "na", url_a[0], &id, &err), MEMBERSHIP_REPLACE);
 	assert_int_equal(id, 1);
 	/* a third one waits for the learner */
 	assert_int_equal(membership_plan_add(members, 2, "nc", url_c[0], &id, &err), MEMBERSHIP_WAIT);
