@@ -280,3 +280,12 @@ exposed() {
 	[ "$(for h in h1 h2 h3 h4; do bed run "$h" sh -c 'cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -c "^DB_PASSWORD='"$secret"'"' || :; done | awk '{ n += $1 } END { print n }')" -ge 4 ]
 	ctl h1 service rm vault
 }
+
+@test "every port of ours speaks TLS 1.3 and nothing older" {
+	local port
+	handshake() { bed run h1 sh -c "echo | timeout 10 openssl s_client -connect 10.77.0.1:$1 -$2 -alpn h2 2>&1" | grep -a "^New, "; }
+	for port in 2377 7946 2379; do
+		[[ $(handshake $port tls1_3) == *TLSv1.3* ]]
+		[[ $(handshake $port tls1_2) == *NONE* ]]
+	done
+}
