@@ -39,6 +39,9 @@ setup_file() {
 @test "logs of all tasks come from all hosts" {
 	all_logged() { [ "$(ctl h1 service logs web | grep -c ' up ')" -ge 3 ]; }
 	wait_for 10 all_logged
+	# A container that was scaled away has its log until it is gone.
+	three_left() { [ "$(ctl h1 service logs --tail 1 web | wc -l)" = 3 ]; }
+	wait_for 30 three_left
 	run ctl h1 service logs --tail 1 -t web
 	[ "$status" -eq 0 ]
 	[ "${#lines[@]}" -eq 3 ]
