@@ -20,6 +20,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* In a row, when the role that comes back is not the one that the manager named last: then it names it again. */
+#define ROLE_RENEWALS_MAX 5
+
 /* ---------------------------------------------------------------- the session's callbacks */
 
 static void on_up(void *data, const char *manager)
@@ -62,10 +65,12 @@ static void on_node(void *data, const Skein__NodeUpdate *update)
 		identity_set_managers(a->identity, managers, update->n_managers);
 		session_set_managers(a->session, managers, update->n_managers);
 	}
-	if ((int)update->role == role) {
+	a->wanted_role = (int)update->role;
+	a->role_renewals = 0;
+	if (a->wanted_role == role) {
 		a->wants_renewal = false;
 	} else if (!a->wants_renewal) {
-		log_info("role_wanted", kv_str("role", pb_role_name((int)update->role)));
+		log_info("role_wanted", kv_str("role", pb_role_name(a->wanted_role)));
 		a->wants_renewal = true;
 		identity_renew_now(a->identity);
 	}
@@ -197,7 +202,10 @@ static void on_renewed(void *data, bool role_changed)
 	struct agent *a = data;
 	const struct identity_data *id = identity_get(a->identity);
 
-	a->wants_renewal = false;
+	/* The role may have been changed again while this certificate was on its way. */
+	a->wants_renewal = a->wanted_role >= 0 && a->wanted_role != (int)id->role && a->role_renewals++ < ROLE_RENEWALS_MAX;
+	if (a->wants_renewal)
+		identity_renew_now(a->identity);
 	if (!role_changed) {
 		if (a->manager_wanted)
 			manager_child_reload(a->manager);
@@ -294,6 +302,7 @@ int active_begin(struct agent *a, struct error *err)
 		return -1;
 	a->removed = false;
 	a->wants_renewal = false;
+	a->wanted_role = -1;
 	id = identity_get(a->identity);
 	exec_set_node(a->exec, id->node_id, NULL);
 	set_advertise(a);

@@ -37,6 +37,8 @@ struct agent {
 	char *advertise;             /* of the manager here, "10.0.0.1:2377" */
 	bool removed;                /* the cluster no longer knows this node */
 	bool wants_renewal;          /* the role that is wanted differs from the certificate's */
+	unsigned role_renewals;      /* since the manager said so */
+	int wanted_role;             /* as the manager said last; -1 = nothing yet */
 	bool manager_wanted;         /* the manager beside us is (being) started */
 	bool manager_leaving;        /* demoted: it is being stopped and its files removed */
 	struct error unusable;       /* there is an identity, but active_begin() failed: tried again */

@@ -615,16 +615,30 @@ static int teardown(void **state)
 	return uv_loop_close(&loop);
 }
 
+static void free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
 static void on_wake(uv_timer_t *timer)
 {
 	kill(server.pid, SIGCONT);
-	uv_close((uv_handle_t *)timer, NULL);
+	uv_close((uv_handle_t *)timer, free_handle);
+}
+
+/* etcd takes what it is sent and answers only after the first sending was given up. */
+static void freeze_for_a_while(void)
+{
+	uv_timer_t *wake = xnew(uv_timer_t);
+
+	kill(server.pid, SIGSTOP);
+	uv_timer_init(&loop, wake);
+	uv_timer_start(wake, on_wake, 1500, 0);
 }
 
 /* An etcd that says nothing for longer than a first answer is waited for gets everything twice; it counts once. */
 static void what_is_sent_twice_is_written_once(void **state)
 {
-	uv_timer_t wake;
 	struct node a;
 	struct result r;
 	struct txn *t;
@@ -639,9 +653,7 @@ static void what_is_sent_twice_is_written_once(void **state)
 		txn_put(t, KIND_TASK, task(id, 1));
 		if (round == 2)
 			txn_del(t, KIND_TASK, "s0");
-		kill(server.pid, SIGSTOP);
-		uv_timer_init(&loop, &wake);
-		uv_timer_start(&wake, on_wake, 1500, 0);
+		freeze_for_a_while();
 		r = commit(&a, t, 0);
 		assert_string_equal(r.err.msg, "");
 		assert_non_null(view_service(store_view(a.store), id));
@@ -651,9 +663,7 @@ static void what_is_sent_twice_is_written_once(void **state)
 	/* What somebody else did is a conflict as ever. */
 	t = txn_begin(store_view(a.store));
 	txn_put(t, KIND_SERVICE, service("s9", "s1"));
-	kill(server.pid, SIGSTOP);
-	uv_timer_init(&loop, &wake);
-	uv_timer_start(&wake, on_wake, 1500, 0);
+	freeze_for_a_while();
 	r = commit(&a, t, 0);
 	assert_int_equal(r.err.code, ERR_EXISTS);
 	node_close(&a);
