@@ -55,10 +55,7 @@ static bool exec_ready(void *data, struct error *err)
 
 	if (a->exec_works)
 		return true;
-	if (a->exec_probed)
-		*err = a->exec_error;
-	else
-		error_set(err, ERR_UNAVAILABLE, "the container runtime is still being probed");
+	*err = a->exec_error; /* none while it is still being probed */
 	return false;
 }
 
@@ -126,7 +123,6 @@ static void on_probed(void *data, const struct error *err)
 	struct agent *a = data;
 	bool first = !a->exec_probed;
 	bool changed = first || a->exec_works != (err == NULL);
-	struct error listen_err = ERROR_INIT;
 
 	if (a->closing)
 		return;
@@ -137,14 +133,25 @@ static void on_probed(void *data, const struct error *err)
 		log_error("runtime", kv_err(err));
 	if (err)
 		loop_timer_in(&a->probe_timer, PROBE_RETRY_NS, on_probe_retry);
-	if (first) {
-		worker_adopt(a->worker);
-		begin_or_wait(a);
-		if (open_local(a, &listen_err) < 0)
-			log_error("local_socket", kv_err(&listen_err));
-	} else if (changed) {
+	if (first)
+		worker_kick(a->worker);
+	if (changed)
 		describe_again(a);
-	}
+}
+
+/*
+ * Not behind the probe: a runtime that is slow, or hangs, must not keep a node whose containers run out of its
+ * cluster. Tasks that are to begin wait for it.
+ */
+static void on_begin(uv_timer_t *timer)
+{
+	struct agent *a = timer->data;
+	struct error err = ERROR_INIT;
+
+	worker_adopt(a->worker);
+	begin_or_wait(a);
+	if (open_local(a, &err) < 0)
+		log_error("local_socket", kv_err(&err));
 }
 
 /* ---------------------------------------------------------------- open */
@@ -267,6 +274,7 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
 	a->rpc = rpc_new(loop);
 	if (open_parts(a, err) < 0)
 		return NULL; /* the process ends: nothing that runs depends on it */
+	loop_timer_in(&a->begin_timer, 0, on_begin);
 	log_info("started", kv_str("version", SKEIN_VERSION), kv_str("state_dir", config->state_dir),
 		 kv_str("run_dir", config->run_dir));
 	return a;

@@ -221,7 +221,11 @@ static void do_forget(struct task *t)
 
 static struct task_facts facts_of(const struct task *t)
 {
+	struct error err = ERROR_INIT;
+	bool probing = !t->env->exec_ready(t->env->data, &err) && !error_is_set(&err);
+
 	return (struct task_facts){
+		.probing = probing,
 		.state = (int)t->obj->status->state,
 		.desired = (int)t->obj->desired,
 		.assigned = t->assigned,

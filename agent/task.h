@@ -29,6 +29,7 @@ struct task_facts {
 	bool has_container;   /* created, whatever became of it */
 	bool running;         /* its process runs */
 	bool stopping;        /* the stop signal is on its way */
+	bool probing;         /* it is not known yet which runtime works */
 	enum task_op op;
 };
 
@@ -58,7 +59,8 @@ struct task_env {
 	struct exec *exec;
 	struct image_store *images;
 	struct taskdb *db;
-	bool (*exec_ready)(void *data, struct error *err); /* false: no runtime works, and why */
+	/* false: no runtime works, and why; without a reason: not known yet, task_kick() will follow */
+	bool (*exec_ready)(void *data, struct error *err);
 	void (*on_status)(void *data, struct task *t);     /* status changed: report it */
 	void (*on_gone)(void *data, struct task *t);       /* nothing is left of it: task_free it */
 	void *data;

@@ -17,7 +17,7 @@ static enum task_action decide_go(const struct task_facts *f)
 		return ACT_NONE;
 	if (f->state < TASK_ACCEPTED)
 		return ACT_ACCEPT;
-	if (!f->saved)
+	if (!f->saved || f->probing)
 		return ACT_NONE;
 	if (f->state < TASK_PREPARING || (f->state == TASK_PREPARING && !f->has_image))
 		return ACT_PREPARE;

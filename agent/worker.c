@@ -180,6 +180,14 @@ void worker_adopt(struct worker *w)
 	remove_strays(w);
 }
 
+void worker_kick(struct worker *w)
+{
+	struct entry *e, *next;
+
+	HASH_ITER(hh, w->tasks, e, next)
+		task_kick(e->task);
+}
+
 void worker_freeze(struct worker *w)
 {
 	w->frozen = true;

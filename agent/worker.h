@@ -20,13 +20,15 @@ struct worker_options {
 	struct image_store *images;
 	struct taskdb *db;
 	struct reporter *reporter;
-	bool (*exec_ready)(void *data, struct error *err);
+	bool (*exec_ready)(void *data, struct error *err); /* see struct task_env */
 	void *data;
 };
 
 struct worker *worker_new(const struct worker_options *options);
-/* Find the containers of an earlier agent. Once, after the exec probe. */
+/* Find the containers of an earlier agent. Once. */
 void worker_adopt(struct worker *w);
+/* What exec_ready answers has changed: tasks that wait for a runtime go on. */
+void worker_kick(struct worker *w);
 /* The agent ends: no task goes a step further, no set is taken; containers go on. Before exec, images and database close. */
 void worker_freeze(struct worker *w);
 /* After worker_freeze(), and after exec, images and database have closed. */

@@ -251,9 +251,11 @@ static int send_batch(void *data, const Skein__StatusReports *batch)
 	return 0;
 }
 
+static bool probing; /* which runtime works is not known yet */
+
 static bool exec_ready(void *data, struct error *err)
 {
-	return true;
+	return !probing;
 }
 
 static void open_worker(struct world *w)
@@ -411,6 +413,22 @@ static void assigned_tasks_run_and_removed_ones_go(void **state)
 	assert_true(runs(T2));
 	assert_int_equal(play.created, 3);
 	assert_int_equal(w->seen[TASK_RUNNING] > 0, 1);
+}
+
+static void tasks_wait_until_a_runtime_is_found(void **state)
+{
+	struct world *w = *state;
+
+	probing = true;
+	must_apply(w, (struct part){.complete = true, .to = 5, .update = {T1, T2}});
+	until(w, w->seen[TASK_ACCEPTED] > 0 && on_disk(w, T1) && on_disk(w, T2));
+	for (int i = 0; i < 20; i++)
+		turn(w);
+	assert_int_equal(play.created, 0);
+	assert_int_equal(w->seen[TASK_PREPARING], 0);
+	probing = false;
+	worker_kick(w->worker);
+	until(w, worker_running(w->worker) == 2);
 }
 
 static void a_set_that_does_not_fit_is_refused(void **state)
@@ -686,6 +704,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(assigned_tasks_run_and_removed_ones_go),
+		T(tasks_wait_until_a_runtime_is_found),
 		T(a_set_that_does_not_fit_is_refused),
 		T(malformed_assignments_are_refused_whole),
 		T(a_complete_set_in_parts_drops_nothing_before_its_end),
