@@ -85,7 +85,7 @@ setup_file() {
 	ctl h1 service create --name big --replicas 4 --reserve-memory $((mem * 6 / 10)) --detach demo:1
 	some_pending() { ctl h1 service ps big --no-trunc | grep -q 'insufficient memory on 3 nodes'; }
 	wait_for 20 some_pending
-	[ "$(running h1 big)" = 3 ]
+	wait_for 20 running_is h1 big 3
 	run ctl h1 service explain big
 	[[ $output == *"insufficient memory"*free* ]]
 	bed boot h4
