@@ -92,7 +92,8 @@ free_port() { bed run "$1" sh -c 'kill "$(cat /run/skein/port.pid)"; rm /run/ske
 	done
 	ctl h1 node promote h2
 	wait_for 40 ctl h2 node ls
-	ctl h1 node demote h2
+	# refused until the managers see each other: before that the quorum counts as lost
+	wait_for 20 ctl h1 node demote h2
 	is_worker() { [ "$(ctl h2 info --format '{{.Role}}')" = worker ]; }
 	wait_for 20 is_worker
 }
