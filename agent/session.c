@@ -35,6 +35,7 @@ struct session {
 	struct rpc_channel *channel;
 	struct rpc_call *call;
 	bool registered, started, removed;
+	bool description_stale;    /* changed since Register was sent, before the answer */
 	unsigned refusals;         /* "this node was removed", in a row */
 	int64_t refused_since_ns;
 	uint64_t beat_sequence;
@@ -114,6 +115,9 @@ static void on_registered(struct session *s, const Skein__Registered *msg)
 	s->registered = true;
 	s->failures = 0;
 	s->refusals = 0;
+	if (s->description_stale)
+		session_send_description(s);
+	s->description_stale = false;
 	uv_timer_stop(&s->deadline);
 	set_beat_period(s, msg->beat_period);
 	log_info("session_up", kv_str("manager", s->manager), kv_str("session", msg->session_id));
@@ -220,6 +224,7 @@ static void send_register(struct session *s)
 	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;
 	Skein__Register reg = SKEIN__REGISTER__INIT;
 
+	s->description_stale = false;
 	reg.description = s->o.describe(s->o.data);
 	reg.address = s->address;
 	reg.peer_port = s->o.peer_port;
@@ -341,8 +346,10 @@ void session_send_description(struct session *s)
 {
 	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;
 
-	if (!s->registered)
+	if (!s->registered) {
+		s->description_stale = true; /* what Register carried may be old already */
 		return;
+	}
 	msg.body_case = SKEIN__AGENT_MESSAGE__BODY_DESCRIPTION;
 	msg.description = s->o.describe(s->o.data);
 	send_message(s, &msg);
