@@ -5,11 +5,13 @@
  * message are heap memory (or the library's shared empty string): only the setters here assign them.
  */
 #pragma once
+#include "base.pb-c.h"
 #include "ca.pb-c.h"
 #include "control.pb-c.h"
 #include "dispatcher.pb-c.h"
 #include "local.pb-c.h"
 #include "member.pb-c.h"
+#include "network.pb-c.h"
 #include "objects.pb-c.h"
 #include "peer.pb-c.h"
 
@@ -38,6 +40,19 @@ typedef Skein__Placement pb_placement;
 typedef Skein__UpdateConfig pb_update_config;
 typedef Skein__UpdateStatus pb_update_status;
 typedef Skein__LogLine pb_log_line;
+typedef Skein__Network pb_network;
+typedef Skein__NetworkSpec pb_network_spec;
+typedef Skein__IpamPool pb_ipam_pool;
+typedef Skein__NetworkAttachment pb_attachment;
+typedef Skein__NetworkAttachmentConfig pb_attachment_config;
+typedef Skein__PortConfig pb_port;
+typedef Skein__EndpointSpec pb_endpoint_spec;
+typedef Skein__Endpoint pb_endpoint;
+typedef Skein__VirtualIp pb_vip;
+typedef Skein__NetState pb_net_state;
+typedef Skein__NetNode pb_net_node;
+typedef Skein__NetService pb_net_service;
+typedef Skein__NetEndpoint pb_net_endpoint;
 
 /* Enumerators without the generated prefix. Macros, so that they keep the type of their enum. */
 #define TASK_NEW SKEIN__TASK_STATE__TASK_NEW
@@ -77,6 +92,12 @@ typedef Skein__LogLine pb_log_line;
 
 #define IMAGE_FROM_REGISTRY SKEIN__IMAGE_ORIGIN__REGISTRY
 #define IMAGE_LOADED SKEIN__IMAGE_ORIGIN__LOADED
+
+#define ENDPOINT_VIP SKEIN__ENDPOINT_MODE__ENDPOINT_VIP
+#define ENDPOINT_DNSRR SKEIN__ENDPOINT_MODE__ENDPOINT_DNSRR
+
+#define PUBLISH_INGRESS SKEIN__PUBLISH_MODE__PUBLISH_INGRESS
+#define PUBLISH_HOST SKEIN__PUBLISH_MODE__PUBLISH_HOST
 
 /* "RUNNING", "READY", "ACTIVE", ... as generated, without the prefix. Static strings. */
 const char *pb_task_state_name(int state);

@@ -1,0 +1,76 @@
+/*
+ * net - the networks of this node: overlay namespaces, namespaces of tasks, balancing, published ports, names.
+ *
+ * What should be follows from NetState messages (cluster) and from the tasks that are attached here. It is turned into
+ * netstate entries and nftables texts by pure functions (plan_*.c), and carried out by one serial worker (work.c).
+ * Kernel state survives the agent: a new one takes over what it finds (net_adopt) and only applies differences.
+ * Loop thread.
+ */
+#pragma once
+#include "common/error.h"
+#include "common/strv.h"
+#include "proto/pb.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct net;
+
+struct net_options {
+	uv_loop_t *loop;
+	const char *state_dir, *run_dir;
+	const char *gateway_subnet;   /* of the bridge that leads out: "172.30.0.0/16"; NULL = that */
+	uint16_t vxlan_port;          /* 0 = 4789 */
+	const char *balancer;         /* "ipvs", "nftables"; NULL or "auto": ipvs where the kernel has it */
+};
+
+/* `ready` once: what the kernel can do is known (an error: no networks but host and none, and why). */
+struct net *net_new(const struct net_options *options, void (*ready)(void *data, const struct error *err), void *data);
+/* Kernel state stays. */
+void net_close(struct net *n, void (*closed)(void *data), void *data);
+
+/* Our node id and underlay address; called when the node becomes active, and again when it changes. */
+void net_set_node(struct net *n, const char *node_id, const char *address);
+/* Features for the node's description: "network.balancer=ipvs", "network.vxlan=true", ... */
+void net_features(const struct net *n, pb_node_description *desc);
+
+/* A message of the session. Errors: ERR_CONFLICT it applies to another sequence: the session must begin anew. */
+int net_apply(struct net *n, const pb_net_state *state, struct error *err);
+/* A new session: the next message is a complete one. What is known stays in force. */
+void net_begin(struct net *n);
+
+/* ---- tasks */
+
+/* What a container needs to know of its network; borrowed until net_detach. */
+struct net_attachment {
+	const char *netns;            /* path for the runtime; "" = the host's network or a fresh, empty namespace */
+	const char *resolv_conf;      /* text; NULL = the host's file */
+	const char *hosts;            /* lines to add to /etc/hosts; may be "" */
+};
+typedef void (*net_attach_cb)(void *data, const struct net_attachment *attachment, const struct error *err);
+typedef void (*net_done_cb)(void *data, const struct error *err);
+
+/* Does the task have a namespace made here (anything but host and none)? */
+bool net_wanted(const pb_task *task);
+
+/*
+ * Give a task its namespace: interfaces, addresses, routes, names, host-mode ports. cb exactly once, from the loop. It waits
+ * (at most 30 s) for a network that no message has told about yet. On error nothing stays.
+ */
+void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data);
+/* After a restart of the agent: the task's namespace is there (or not: error ERR_NOT_FOUND); takes it over. */
+void net_adopt(struct net *n, const pb_task *task, net_attach_cb cb, void *data);
+/* The task is to stop: take it out of this node's balancing now; cb when its connections have ended or `max_ns` has
+ * passed, and at the earliest when the other nodes had time to hear of it. */
+void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb cb, void *data);
+/* The container is gone: drop the namespace. cb exactly once. Also for tasks not attached: then at once. */
+void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data);
+/* Forget pending callbacks of a task (the agent stops); kernel state stays. */
+void net_forget(struct net *n, const char *task_id);
+
+/* ---- looking */
+
+/* Compare the kernel with what should be; repair differences when asked. network_id "" = all. */
+typedef void (*net_check_cb)(void *data, const Skein__CheckNetResponse *result, const struct error *err);
+void net_check(struct net *n, const char *network_id, bool repair, net_check_cb cb, void *data);

@@ -1,0 +1,65 @@
+/*
+ * netns - a network namespace and the sockets into it: rtnetlink, generic netlink (IPVS), xfrm, nftables.
+ *
+ * Blocking, each call well below a millisecond unless it does thousands of things. A handle belongs to one thread at a
+ * time (the agent's serial worker). Sockets are opened inside the namespace once and stay; only opening them, sysctls
+ * and nftables enter it with setns(2), and come back.
+ */
+#pragma once
+#include "netstate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct netns;
+
+/* Make a namespace, bound to a file at path (directories above must exist), loopback up. An existing one stays as it is. */
+int netns_create(const char *path, struct error *err);
+/* Unbind and remove the file. The namespace ends with its last process. Not there: fine. */
+int netns_destroy(const char *path, struct error *err);
+
+/*
+ * Open the namespace at path; NULL = the one this process is in ("the host").
+ *   outer  where vxlan sockets, parents of macvlan etc. and other ends of veths are; NULL = itself. Borrowed.
+ */
+struct netns *netns_open(const char *path, struct netns *outer, struct error *err);
+void netns_close(struct netns *ns);
+
+/*
+ * Carry out operations in the order given, in as few messages as possible (hundreds per send). What is already so, or
+ * already gone, is no error. Goes on behind a failure; the first one is returned with the entry's text in err, and
+ * *ret_failed (may be NULL) counts them.
+ */
+int netns_apply(struct netns *ns, const struct netstate_op *ops, size_t n, size_t *ret_failed, struct error *err);
+
+/* Read what is there, of the kinds in the mask. Sysctls: those that `want` (may be NULL) names. */
+int netns_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err);
+
+/* Run a ruleset text (nft(8) syntax) as one transaction; *ret_out (may be NULL) is its output, yours. */
+int netns_nft(struct netns *ns, const char *text, char **ret_out, struct error *err);
+/* One of our tables as the kernel has it: "inet skein"; stateless listing, canonical; "" when there is none. Yours. */
+int netns_nft_list(struct netns *ns, const char *table, char **ret, struct error *err);
+
+/* Run fn on this thread inside the namespace (sockets, /proc/sys/net); comes back before it returns. */
+int netns_run(struct netns *ns, void (*fn)(void *data), void *data, struct error *err);
+
+/* A descriptor that becomes readable when links, addresses, routes, neighbours or rules change in the namespace; -1 =
+ * error. netns_watch_read: drain it; true when something changed that this process did not do by itself just now. */
+int netns_watch_open(struct netns *ns, struct error *err);
+bool netns_watch_read(struct netns *ns);
+
+/* TCP connections (IPv4 and IPv6) in state ESTABLISHED, FIN_WAIT or CLOSE_WAIT whose local port is one of ports;
+ * n_ports 0 = any port that is also listened on. sock_diag(7). */
+int netns_tcp_connections(struct netns *ns, const uint16_t *ports, size_t n_ports, unsigned *ret, struct error *err);
+
+/* What this kernel can do, tried out in a namespace of its own. */
+struct netns_features {
+	bool vxlan, macvlan, ipvlan, vlan, ipvs, nftables, nft_egress, esp;
+};
+int netns_probe(struct netns_features *ret, struct error *err);
+
+/* MTU, name of the link that carries an address of the host; the default route's link. Errors: ERR_NOT_FOUND. */
+int netns_link_of_address(struct netns *ns, const struct ipaddr *a, char ret_name[static IFNAMSIZ], uint32_t *ret_mtu,
+			  struct error *err);
