@@ -8,7 +8,7 @@
  */
 #pragma once
 #include "common/error.h"
-#include "common/strv.h"
+#include "common/str.h"
 #include "proto/pb.h"
 
 #include <stdbool.h>
