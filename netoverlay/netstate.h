@@ -32,7 +32,8 @@ enum link_kind { LINK_BRIDGE, LINK_VXLAN, LINK_VETH, LINK_MACVLAN, LINK_IPVLAN, 
 #define NETSTATE_PATH_MAX 128
 #define NETSTATE_TEXT_MAX 64
 
-/* Key: name. Fields that are 0 / "" are not compared and left as the kernel made them. */
+/* Key: name. Fields that are 0 / "" are not compared and left as the kernel made them. LINK_OTHER: it is there (lo,
+ * a veth's other end), only its attributes are set; deleting it does nothing. */
 struct netstate_link {
 	char name[IFNAMSIZ];
 	enum link_kind kind;
@@ -54,6 +55,7 @@ struct netstate_link {
 	struct mac peer_mac;
 	bool isolated;            /* bridge port: does not reach other isolated ports */
 	bool hairpin;             /* bridge port: may get back what it sent */
+	bool foreign;             /* only in dumps: not made by us (ours are in link group NETSTATE_PROTO); never deleted */
 };
 
 struct netstate_addr { /* key: link, address (with prefix) */
@@ -179,9 +181,11 @@ struct netstate_ops {
 void netstate_ops_fini(struct netstate_ops *ops);
 
 /* What was put and deleted since the last call, netted, in an order in which the kernel takes it (deletions first,
- * links before what stands on them). Cost: the number of changes, not of entries. */
+ * links before what stands on them). Cost: the number of changes, not of entries. A link that has to be made anew (other
+ * kind, VNI, parent, ...) is deleted and added, and what stands on it added again. */
 void netstate_take_changes(struct netstate *s, struct netstate_ops *ret);
-/* From `have` to `want`, same order; only entries of kinds in the mask (1 << kind). */
+/* From `have` to `want`, same order; only entries of kinds in the mask (1 << kind). What is in `have` only is deleted,
+ * except foreign links and sysctls. */
 void netstate_diff(const struct netstate *want, const struct netstate *have, unsigned kinds, struct netstate_ops *ret);
 
 /* "fdb", "neighbour", ...; and the entry for people: "02:42:0a:00:01:05 dev vx0 dst 10.77.0.2". */
