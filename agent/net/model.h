@@ -3,7 +3,7 @@
  *
  * Filled by NetState messages (model_apply). Objects refer to each other by pointer; one that others speak of and that no
  * message has told about yet is there, too, with `pb` NULL. Everything here is read-only for others and valid until the
- * next model_apply / model_set_draining. Pure, no I/O. Loop thread.
+ * next model_apply / model_set_draining (`epoch` is the model's own). Pure, no I/O. Loop thread.
  */
 #pragma once
 #include "common/ipaddr.h"
@@ -27,6 +27,7 @@ struct model_node {
 	struct ipaddr address;          /* underlay; none = not told yet */
 	uint32_t index;                 /* 0 = none */
 	LIST_HEAD(, model_endpoint) endpoints;
+	unsigned epoch;
 };
 
 struct model_network {
@@ -41,6 +42,7 @@ struct model_network {
 	struct ipaddr subnet6, gateway6;
 	LIST_HEAD(, model_place) places; /* endpoints in it */
 	LIST_HEAD(, model_vip) vips;    /* services that have an address in it */
+	unsigned epoch;
 };
 
 /* A service's address in a network. */
@@ -52,12 +54,13 @@ struct model_vip {
 };
 
 struct model_service {
-	UT_hash_handle hh, by_name;
+	UT_hash_handle hh;
 	char *id;
 	const pb_net_service *pb;
 	struct model_vip *vips;         /* one per network in which it has an address; empty in mode dnsrr */
 	size_t n_vips;
 	LIST_HEAD(, model_endpoint) endpoints;
+	unsigned epoch;
 };
 
 /* An endpoint's place in a network. */
@@ -71,7 +74,7 @@ struct model_place {
 };
 
 struct model_endpoint {
-	UT_hash_handle hh, by_name;
+	UT_hash_handle hh;
 	char *id;                       /* task id */
 	const pb_net_endpoint *pb;
 	struct model_service *service;  /* never NULL; its pb may be */
@@ -82,6 +85,7 @@ struct model_endpoint {
 	uint32_t weight;                /* 1 .. 65535 */
 	struct model_place *places;
 	size_t n_places;
+	unsigned epoch;
 };
 
 /*
@@ -128,9 +132,11 @@ struct model_network *model_ingress(const struct model *m);
 /* The service that has this published ingress port. */
 struct model_service *model_service_by_port(const struct model *m, const char *protocol, uint16_t published);
 /* The service whose address this is in the network. */
-struct model_vip *model_vip_by_address(const struct model_network *network, const struct ipaddr *address);
+struct model_vip *model_vip_by_address(const struct model *m, const struct model_network *network,
+				       const struct ipaddr *address);
 /* Whose address it is in the network; NULL = no endpoint's. */
-struct model_place *model_place_by_address(const struct model_network *network, const struct ipaddr *address);
+struct model_place *model_place_by_address(const struct model *m, const struct model_network *network,
+					   const struct ipaddr *address);
 
 /* Where the service / the endpoint is in the network; NULL = it is not. */
 const struct model_vip *model_service_vip(const struct model_service *s, const struct model_network *network);
