@@ -165,8 +165,9 @@ void liveness_broken(struct liveness *l, const char *node_id, bool left, int64_t
 		a->deadline = now;
 		return;
 	}
-	/* However long it was silent before: a slow agent gives up a slow manager, too. */
-	a->deadline = now + l->p.grace_ns;
+	/* However long it was silent before: a slow agent gives up a slow manager, too. And never less
+	 * than silence would have had: long periods are told where everything is slow. */
+	a->deadline = now + MAX(l->p.grace_ns, silence_limit(l, a));
 }
 
 static void agent_drop(struct liveness *l, struct agent *a)
@@ -294,6 +295,15 @@ static int64_t manager_gone_since(const struct liveness *l, const struct view *v
 	return m->alive ? -1 : MAX(l->leader_since, m->since);
 }
 
+/* The grace that liveness_broken() would give, for nodes of a manager whose sessions are not known here. */
+static int64_t grace_elsewhere(const struct liveness *l, const struct view *v)
+{
+	const pb_cluster *cluster = view_cluster(v);
+	int64_t wanted = cluster && cluster->spec ? cluster->spec->heartbeat_period : 0;
+
+	return MAX(l->p.grace_ns, MISSED_PERIODS * liveness_period(l, wanted));
+}
+
 static void judge_sessionless(struct judging *j, const struct view *v, const pb_node *node)
 {
 	struct liveness *l = j->l;
@@ -313,7 +323,7 @@ static void judge_sessionless(struct judging *j, const struct view *v, const pb_
 	if (!l->leader)
 		return;
 	since = manager_gone_since(l, v, manager_id);
-	if (since >= 0 && due(j, MAX(since + l->p.grace_ns, l->started + l->p.restart_grace_ns)))
+	if (since >= 0 && due(j, MAX(since + grace_elsewhere(l, v), l->started + l->p.restart_grace_ns)))
 		verdict_add(j, node->id, manager_id, LIVENESS_MANAGER_GONE, since);
 }
 

@@ -157,6 +157,19 @@ static void broken_stream_has_a_grace(void **state)
 	assert_string_equal(verdict.node_id, "n1");
 }
 
+/* Who asked for patience with silence is not impatient with a broken stream. */
+static void long_periods_give_a_long_grace(void **state)
+{
+	struct world *w = *state;
+	struct liveness_verdict verdict;
+	const char *beating[] = {"m1"};
+
+	liveness_session(w->l, "n1", 4 * SEC, w->now);
+	liveness_broken(w->l, "n1", false, w->now);
+	assert_in_range(run_until_verdict(w, 20 * SEC, beating, 1, &verdict), 12 * SEC, 12 * SEC + 100 * MS);
+	assert_int_equal(verdict.reason, LIVENESS_LOST);
+}
+
 static void leaving_needs_no_grace(void **state)
 {
 	struct world *w = *state;
@@ -248,6 +261,21 @@ static void only_the_leader_judges_nodes_of_a_lost_manager(void **state)
 	assert_string_equal(verdict.manager_id, "m2");
 }
 
+static void long_periods_give_a_long_grace_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct liveness_verdict verdict;
+	const char *beating[] = {"m1", "n1"};
+	struct built c = cluster(5);
+
+	((pb_cluster *)c.obj)->spec->heartbeat_period = 4 * SEC;
+	view_add(w->v, c);
+	liveness_manager(w->l, "m2", false, w->now);
+	liveness_leader(w->l, true, w->now);
+	assert_in_range(run_until_verdict(w, 30 * SEC, beating, 2, &verdict), 12 * SEC, 12 * SEC + 100 * MS);
+	assert_int_equal(verdict.reason, LIVENESS_MANAGER_GONE);
+}
+
 static void nodes_of_a_living_manager_are_left_to_it(void **state)
 {
 	struct world *w = *state;
@@ -327,6 +355,7 @@ int main(void)
 		T(long_periods_give_long_silence),
 		T(jitter_earns_patience),
 		T(broken_stream_has_a_grace),
+		T(long_periods_give_a_long_grace),
 		T(leaving_needs_no_grace),
 		T(returning_in_the_grace_is_fine),
 		T(returning_to_another_manager_is_fine),
@@ -334,6 +363,7 @@ int main(void)
 		T(stall_gives_everybody_a_fresh_period),
 		T(silence_is_confirmed),
 		T(only_the_leader_judges_nodes_of_a_lost_manager),
+		T(long_periods_give_a_long_grace_elsewhere),
 		T(nodes_of_a_living_manager_are_left_to_it),
 		T(unknown_manager_counts_as_gone),
 		T(restart_has_the_long_grace),
