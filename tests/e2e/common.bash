@@ -20,12 +20,14 @@ wait_for() {
 	done
 }
 
-# Make a cluster: hosts h1..hM managers, the next W workers.
+# Make a cluster: hosts h1..hM managers, the next W workers. On a slow machine (SKEIN_SLOW) with the patience that
+# an operator of one would ask for: there an agent needs longer than five seconds to be killed and be back.
 cluster_up() {
-	local managers=$1 workers=$2 i token
+	local managers=$1 workers=$2 i token patience=()
+	[ "${SKEIN_SLOW:-1}" -le 1 ] || patience=(--dispatcher-heartbeat "$((400 * SKEIN_SLOW))ms")
 	bed down
 	bed up $((managers + workers))
-	ctl h1 init --advertise-addr 10.77.0.1
+	ctl h1 init --advertise-addr 10.77.0.1 "${patience[@]}"
 	token=$(ctl h1 join-token -q manager)
 	for ((i = 2; i <= managers; i++)); do ctl "h$i" join --token "$token" 10.77.0.1:2377; done
 	token=$(ctl h1 join-token -q worker)
