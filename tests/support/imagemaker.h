@@ -161,23 +161,35 @@ static inline void make_docker_archive(const struct image_files *m, const char *
 
 /* ---- waiting */
 
-/* Run the loop until *flag, at most 30 s. */
 static inline void timed_out(uv_timer_t *timer)
 {
 	*(bool *)timer->data = true;
 }
 
+/* What a timer does is done before the loop waits: it must not wait for anything more then. */
+static inline void stop_when_set(uv_prepare_t *prepare)
+{
+	if (*(const bool *)prepare->data)
+		uv_stop(prepare->loop);
+}
+
+/* Run the loop until *flag, at most 30 s. */
 static inline void loop_until(uv_loop_t *loop, const bool *flag)
 {
 	uv_timer_t timer;
+	uv_prepare_t prepare;
 	bool late = false;
 
 	uv_timer_init(loop, &timer);
 	timer.data = &late;
 	uv_timer_start(&timer, timed_out, 30000, 0);
+	uv_prepare_init(loop, &prepare);
+	prepare.data = (void *)flag;
+	uv_prepare_start(&prepare, stop_when_set);
 	while (!*flag && !late)
 		uv_run(loop, UV_RUN_ONCE);
 	uv_close((uv_handle_t *)&timer, NULL);
+	uv_close((uv_handle_t *)&prepare, NULL);
 	uv_run(loop, UV_RUN_NOWAIT);
 	assert(*flag);
 }
