@@ -26,6 +26,7 @@
 
 /* One changed (or only compared) object. */
 struct unit {
+	enum kind kind;
 	char *key;
 	void *value;             /* NULL = delete */
 	size_t value_len;
@@ -86,6 +87,7 @@ static void encode(struct commit *c, struct unit *u, const struct txn_change *ch
 	const char *old_name, *name;
 
 	names_of(change, &old_name, &name);
+	u->kind = change->kind;
 	u->key = store_key(prefix, change->kind, change->id);
 	u->revision = change->revision;
 	u->id = xstrdup(change->id);
@@ -327,7 +329,7 @@ static void on_name(void *data, const struct etcd_range_result *result, const st
 		return;
 	if (!err && result->n && (result->kvs[0].value_len != strlen(u->id) ||
 				  memcmp(result->kvs[0].value, u->id, result->kvs[0].value_len))) {
-		error_set(&c->error, ERR_EXISTS, "service name %s is already in use", u->name);
+		error_set(&c->error, ERR_EXISTS, "%s name %s is already in use", kind_info(u->kind)->name, u->name);
 		decided(c);
 		return;
 	}

@@ -8,12 +8,18 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
-/* Objects with a common attribute. An object is in at most one group of each index. */
+/* Objects with a common attribute. */
 enum index {
-	INDEX_SERVICE,    /* tasks by service */
-	INDEX_NODE,       /* tasks by node */
-	INDEX_UNASSIGNED, /* tasks that wait for a node: one group, key "" */
-	INDEX_NAME,       /* services by name; more than one only while a transaction swaps names */
+	/* An object is in at most one group of each of these. */
+	INDEX_SERVICE,      /* tasks by service */
+	INDEX_NODE,         /* tasks by node */
+	INDEX_UNASSIGNED,   /* tasks that wait for a node: one group, key "" */
+	INDEX_NAME,         /* services by name; more than one only while a transaction swaps names */
+	INDEX_NETWORK_NAME, /* networks by name */
+	INDEX_SINGLE_COUNT,
+	/* ... and in any number of groups of these. */
+	INDEX_NETWORK_TASK = INDEX_SINGLE_COUNT,
+	INDEX_NETWORK_SERVICE,
 	INDEX_COUNT,
 };
 
@@ -33,7 +39,9 @@ struct group {
 struct entry {
 	UT_hash_handle hh;
 	void *obj;
-	struct link links[INDEX_COUNT];
+	struct link links[INDEX_SINGLE_COUNT];
+	struct link *network_links; /* of a task or service: one per network */
+	size_t n_network_links;
 	char id[];
 };
 
@@ -61,6 +69,13 @@ static const char *service_name(const void *obj)
 	return service->spec ? service->spec->name : "";
 }
 
+static const char *network_name(const void *obj)
+{
+	const pb_network *network = obj;
+
+	return network->spec ? network->spec->name : "";
+}
+
 #define DEFINE_META(noun)                                                                     \
 	static Skein__Meta **noun##_meta(void *obj)                                                \
 	{                                                                                          \
@@ -77,10 +92,12 @@ DEFINE_META(node)
 DEFINE_META(service)
 DEFINE_META(task)
 DEFINE_META(token)
+DEFINE_META(network)
 DEFINE_ID(node)
 DEFINE_ID(service)
 DEFINE_ID(task)
 DEFINE_ID(token)
+DEFINE_ID(network)
 
 const struct kind_info *kind_info(enum kind kind)
 {
@@ -92,6 +109,8 @@ const struct kind_info *kind_info(enum kind kind)
 				  service_meta},
 		[KIND_TASK] = {"task", &skein__task__descriptor, task_id, no_name, task_meta},
 		[KIND_TOKEN] = {"token", &skein__join_token__descriptor, token_id, no_name, token_meta},
+		[KIND_NETWORK] = {"network", &skein__network__descriptor, network_id, network_name,
+				  network_meta},
 	};
 
 	assert(kind < KIND_COUNT);
@@ -115,6 +134,8 @@ static const char *index_key(enum kind kind, enum index index, const void *obj)
 
 	if (kind == KIND_SERVICE && index == INDEX_NAME)
 		key = service_name(obj);
+	if (kind == KIND_NETWORK && index == INDEX_NETWORK_NAME)
+		key = network_name(obj);
 	if (kind == KIND_TASK && index == INDEX_SERVICE)
 		key = task->service_id;
 	if (kind == KIND_TASK && index == INDEX_NODE)
@@ -160,22 +181,94 @@ static void unlink_from(struct view *v, enum index index, struct link *link)
 	}
 }
 
+static void link_to(struct view *v, enum index index, const char *key, struct entry *entry, struct link *link)
+{
+	link->entry = entry;
+	link->group = group_get(v, index, key);
+	link->group->n++;
+	LIST_INSERT_HEAD(&link->group->links, link, siblings);
+}
+
+/* Ids of networks, each once. Objects have a handful. */
+struct names {
+	const char **v;
+	size_t n;
+};
+
+static void names_add(struct names *names, const char *name)
+{
+	if (!name || !*name)
+		return;
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(names->v[i], name) == 0)
+			return;
+	names->v[names->n++] = name;
+}
+
+static void networks_of_task(const pb_task *task, struct names *names)
+{
+	names->v = xreallocarray(NULL, task->n_networks, sizeof(*names->v));
+	for (size_t i = 0; i < task->n_networks; i++)
+		names_add(names, task->networks[i]->network_id);
+}
+
+static void networks_of_service(const pb_service *service, struct names *names)
+{
+	const pb_task_spec *spec = service->spec ? service->spec->task : NULL;
+	const pb_endpoint *endpoint = service->endpoint;
+
+	names->v = xreallocarray(NULL, (spec ? spec->n_networks : 0) + (endpoint ? endpoint->n_vips : 0),
+				 sizeof(*names->v));
+	for (size_t i = 0; spec && i < spec->n_networks; i++)
+		names_add(names, spec->networks[i]->network_id);
+	for (size_t i = 0; endpoint && i < endpoint->n_vips; i++)
+		names_add(names, endpoint->vips[i]->network_id);
+}
+
+static bool same_networks(const struct entry *entry, const struct names *names)
+{
+	if (entry->n_network_links != names->n)
+		return false;
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(entry->network_links[i].group->key, names->v[i]))
+			return false;
+	return true;
+}
+
+static void reindex_networks(struct view *v, enum kind kind, struct entry *entry, const void *obj)
+{
+	enum index index = kind == KIND_TASK ? INDEX_NETWORK_TASK : INDEX_NETWORK_SERVICE;
+	struct names names = {0};
+
+	if (obj && kind == KIND_TASK)
+		networks_of_task(obj, &names);
+	else if (obj && kind == KIND_SERVICE)
+		networks_of_service(obj, &names);
+	if (!same_networks(entry, &names)) {
+		for (size_t i = 0; i < entry->n_network_links; i++)
+			unlink_from(v, index, &entry->network_links[i]);
+		free(entry->network_links);
+		entry->network_links = names.n ? xcalloc(names.n, sizeof(struct link)) : NULL;
+		entry->n_network_links = names.n;
+		for (size_t i = 0; i < names.n; i++)
+			link_to(v, index, names.v[i], entry, &entry->network_links[i]);
+	}
+	free(names.v);
+}
+
 /* Bring the object's membership up to date; obj NULL = it leaves all groups. */
 static void reindex(struct view *v, enum kind kind, struct entry *entry, const void *obj)
 {
-	for (unsigned i = 0; i < INDEX_COUNT; i++) {
+	reindex_networks(v, kind, entry, obj);
+	for (unsigned i = 0; i < INDEX_SINGLE_COUNT; i++) {
 		struct link *link = &entry->links[i];
 		const char *key = obj ? index_key(kind, i, obj) : NULL;
 
 		if (link->group && key && strcmp(link->group->key, key) == 0)
 			continue;
 		unlink_from(v, i, link);
-		if (!key)
-			continue;
-		link->entry = entry;
-		link->group = group_get(v, i, key);
-		link->group->n++;
-		LIST_INSERT_HEAD(&link->group->links, link, siblings);
+		if (key)
+			link_to(v, i, key, entry, link);
 	}
 }
 
@@ -258,6 +351,13 @@ const pb_service *view_service_by_name(const struct view *v, const char *name)
 	return group ? LIST_FIRST(&group->links)->entry->obj : NULL;
 }
 
+const pb_network *view_network_by_name(const struct view *v, const char *name)
+{
+	struct group *group = name && *name ? group_find(v, INDEX_NETWORK_NAME, name) : NULL;
+
+	return group ? LIST_FIRST(&group->links)->entry->obj : NULL;
+}
+
 size_t view_count(const struct view *v, enum kind kind)
 {
 	return HASH_COUNT(v->objects[kind]);
@@ -301,11 +401,11 @@ const void **view_list(const struct view *v, enum kind kind, size_t *ret_n)
 	return list;
 }
 
-static const pb_task **tasks_of(const struct view *v, enum index index, const char *key, size_t *ret_n)
+static void *members_of(const struct view *v, enum index index, const char *key, size_t *ret_n)
 {
 	struct group *group = group_find(v, index, key);
 	size_t n = group ? group->n : 0, i = 0;
-	const pb_task **list = xreallocarray(NULL, n, sizeof(void *));
+	const void **list = xreallocarray(NULL, n, sizeof(void *));
 	struct link *link;
 
 	if (group)
@@ -317,7 +417,7 @@ static const pb_task **tasks_of(const struct view *v, enum index index, const ch
 
 const pb_task **view_tasks_of_service(const struct view *v, const char *service_id, size_t *ret_n)
 {
-	const pb_task **list = tasks_of(v, INDEX_SERVICE, service_id, ret_n);
+	const pb_task **list = members_of(v, INDEX_SERVICE, service_id, ret_n);
 
 	qsort(list, *ret_n, sizeof(*list), by_slot);
 	return list;
@@ -325,7 +425,7 @@ const pb_task **view_tasks_of_service(const struct view *v, const char *service_
 
 const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, size_t *ret_n)
 {
-	const pb_task **list = tasks_of(v, INDEX_NODE, node_id, ret_n);
+	const pb_task **list = members_of(v, INDEX_NODE, node_id, ret_n);
 
 	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_TASK));
 	return list;
@@ -333,8 +433,24 @@ const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, si
 
 const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n)
 {
-	const pb_task **list = tasks_of(v, INDEX_UNASSIGNED, "", ret_n);
+	const pb_task **list = members_of(v, INDEX_UNASSIGNED, "", ret_n);
 
 	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_TASK));
+	return list;
+}
+
+const pb_task **view_tasks_of_network(const struct view *v, const char *network_id, size_t *ret_n)
+{
+	const pb_task **list = members_of(v, INDEX_NETWORK_TASK, network_id, ret_n);
+
+	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_TASK));
+	return list;
+}
+
+const pb_service **view_services_of_network(const struct view *v, const char *network_id, size_t *ret_n)
+{
+	const pb_service **list = members_of(v, INDEX_NETWORK_SERVICE, network_id, ret_n);
+
+	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_SERVICE));
 	return list;
 }

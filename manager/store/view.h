@@ -15,6 +15,7 @@ enum kind {
 	KIND_SERVICE,
 	KIND_TASK,
 	KIND_TOKEN,
+	KIND_NETWORK,
 	KIND_COUNT,
 };
 
@@ -23,7 +24,7 @@ struct kind_info {
 	const char *name;                            /* part of the key: "node" */
 	const ProtobufCMessageDescriptor *type;
 	const char *(*id)(const void *obj);
-	const char *(*unique_name)(const void *obj); /* "" = none; services: spec.name */
+	const char *(*unique_name)(const void *obj); /* "" = none; services and networks: spec.name */
 	Skein__Meta **(*meta)(void *obj);
 };
 const struct kind_info *kind_info(enum kind kind);
@@ -45,7 +46,9 @@ static inline const pb_node *view_node(const struct view *v, const char *id) { r
 static inline const pb_service *view_service(const struct view *v, const char *id) { return view_get(v, KIND_SERVICE, id); }
 static inline const pb_task *view_task(const struct view *v, const char *id) { return view_get(v, KIND_TASK, id); }
 static inline const pb_token *view_token(const struct view *v, const char *id) { return view_get(v, KIND_TOKEN, id); }
+static inline const pb_network *view_network(const struct view *v, const char *id) { return view_get(v, KIND_NETWORK, id); }
 const pb_service *view_service_by_name(const struct view *v, const char *name);
+const pb_network *view_network_by_name(const struct view *v, const char *name);
 
 size_t view_count(const struct view *v, enum kind kind);
 
@@ -57,5 +60,10 @@ size_t view_count(const struct view *v, enum kind kind);
 const void **view_list(const struct view *v, enum kind kind, size_t *ret_n);
 const pb_task **view_tasks_of_service(const struct view *v, const char *service_id, size_t *ret_n);
 const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, size_t *ret_n);
+/* Tasks with an attachment to the network in task.networks (ended ones included), by id. */
+const pb_task **view_tasks_of_network(const struct view *v, const char *network_id, size_t *ret_n);
+/* Services that name the network in spec.task.networks, or have a virtual address in it; by id. Their previous spec
+ * does not count. */
+const pb_service **view_services_of_network(const struct view *v, const char *network_id, size_t *ret_n);
 /* Tasks in a state below ASSIGNED whose desired state is at most RUNNING. */
 const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n);

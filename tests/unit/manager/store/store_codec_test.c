@@ -22,6 +22,12 @@ static void keys(void **state)
 	assert_int_equal(kind, KIND_TASK);
 	assert_string_equal(id, "t1");
 	assert_false(store_key_parse("/skein/v1", name, strlen(name), &kind, &id));
+	for (unsigned i = 0; i < KIND_COUNT; i++) {
+		_cleanup_free_ char *key = store_key("/skein/v1", i, "x1");
+
+		assert_true(store_key_parse("/skein/v1", key, strlen(key), &kind, &id));
+		assert_int_equal(kind, i);
+	}
 }
 
 static void other_keys_are_none_of_ours(void **state)

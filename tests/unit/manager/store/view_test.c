@@ -164,6 +164,95 @@ static void services_are_found_by_name(void **state)
 	assert_null(view_service_by_name(v, ""));
 }
 
+static pb_network *network(const char *id, const char *name)
+{
+	pb_network *n = pb_new(&skein__network__descriptor);
+
+	pb_set_str(&n->id, id);
+	n->spec = pb_new(&skein__network_spec__descriptor);
+	pb_set_str(&n->spec->name, name);
+	return n;
+}
+
+static void networks_are_found_by_name(void **state)
+{
+	_cleanup_(view_freep) struct view *v = view_new();
+
+	/* Names of services and of networks are apart. */
+	put(v, KIND_SERVICE, service("s1", "web"));
+	put(v, KIND_NETWORK, network("n1", "web"));
+	assert_string_equal(view_service_by_name(v, "web")->id, "s1");
+	assert_string_equal(view_network_by_name(v, "web")->id, "n1");
+	assert_string_equal(view_network(v, "n1")->spec->name, "web");
+	pb_free(view_del(v, KIND_NETWORK, "n1"));
+	assert_null(view_network_by_name(v, "web"));
+	assert_string_equal(view_service_by_name(v, "web")->id, "s1");
+	assert_null(view_network_by_name(v, ""));
+}
+
+static pb_task *attached(pb_task *t, const char *a, const char *b)
+{
+	const char *const ids[] = {a, b};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		pb_attachment *at = ids[i] ? pb_new(&skein__network_attachment__descriptor) : NULL;
+
+		if (!at)
+			continue;
+		pb_set_str(&at->network_id, ids[i]);
+		pb_msgs_add(&t->n_networks, &t->networks, at);
+	}
+	return t;
+}
+
+static void tasks_are_in_all_their_networks(void **state)
+{
+	_cleanup_(view_freep) struct view *v = view_new();
+	size_t n;
+
+	put(v, KIND_TASK, attached(task("t2", "s1", "n1", 2), "front", "back"));
+	put(v, KIND_TASK, attached(task("t1", "s1", "n1", 1), "front", "front")); /* twice: once */
+	put(v, KIND_TASK, task("t3", "s1", "n1", 1));
+	ASSERT_IDS(view_tasks_of_network(v, "front", &n), "t1 t2");
+	ASSERT_IDS(view_tasks_of_network(v, "back", &n), "t2");
+	put(v, KIND_TASK, attached(task("t2", "s1", "n1", 2), "back", "side"));
+	ASSERT_IDS(view_tasks_of_network(v, "front", &n), "t1");
+	ASSERT_IDS(view_tasks_of_network(v, "back", &n), "t2");
+	ASSERT_IDS(view_tasks_of_network(v, "side", &n), "t2");
+	put(v, KIND_TASK, task("t2", "s1", "n1", 2));
+	ASSERT_IDS(view_tasks_of_network(v, "back", &n), "");
+	pb_free(view_del(v, KIND_TASK, "t1"));
+	ASSERT_IDS(view_tasks_of_network(v, "front", &n), "");
+}
+
+static void services_are_in_networks_wanted_and_given(void **state)
+{
+	_cleanup_(view_freep) struct view *v = view_new();
+	_cleanup_free_ const pb_service **list = NULL, **gone = NULL;
+	pb_service *wants = service("s2", "web"), *has = service("s1", "db");
+	pb_attachment_config *config = pb_new(&skein__network_attachment_config__descriptor);
+	pb_vip *vip = pb_new(&skein__virtual_ip__descriptor);
+	size_t n;
+
+	wants->spec->task = pb_new(&skein__task_spec__descriptor);
+	pb_set_str(&config->network_id, "front");
+	pb_msgs_add(&wants->spec->task->n_networks, &wants->spec->task->networks, config);
+	has->endpoint = pb_new(&skein__endpoint__descriptor);
+	pb_set_str(&vip->network_id, "front");
+	pb_msgs_add(&has->endpoint->n_vips, &has->endpoint->vips, vip);
+	put(v, KIND_SERVICE, wants);
+	put(v, KIND_SERVICE, has);
+	put(v, KIND_TASK, attached(task("t1", "s1", "n1", 1), "front", NULL));
+	list = view_services_of_network(v, "front", &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(list[0]->id, "s1");
+	assert_string_equal(list[1]->id, "s2");
+	put(v, KIND_SERVICE, service("s1", "db"));
+	pb_free(view_del(v, KIND_SERVICE, "s2"));
+	gone = view_services_of_network(v, "front", &n);
+	assert_int_equal(n, 0);
+}
+
 static void lists_are_sorted(void **state)
 {
 	_cleanup_(view_freep) struct view *v = view_new();
@@ -254,6 +343,9 @@ int main(void)
 		cmocka_unit_test(tasks_to_be_shut_down_wait_for_no_node),
 		cmocka_unit_test(tasks_of_a_service_are_in_order_of_slot_and_age),
 		cmocka_unit_test(services_are_found_by_name),
+		cmocka_unit_test(networks_are_found_by_name),
+		cmocka_unit_test(tasks_are_in_all_their_networks),
+		cmocka_unit_test(services_are_in_networks_wanted_and_given),
 		cmocka_unit_test(lists_are_sorted),
 		cmocka_unit_test(indexes_follow_every_change),
 	};
