@@ -2,6 +2,7 @@
 #include "conn.h"
 #include "ctl.h"
 #include "listing.h"
+#include "values_net.h"
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -26,8 +27,8 @@ struct setup_flags {
 	bool help, force, quiet, force_new_cluster;
 	char *advertise_addr, *listen_addr, *availability, *token, *token_file;
 	int64_t cert_expiry, heartbeat;
-	uint64_t history_limit;
-	struct strv etcd_endpoints;
+	uint64_t history_limit, addr_pool_prefix;
+	struct strv etcd_endpoints, addr_pools;
 	char *etcd_ca, *etcd_cert, *etcd_key;
 };
 #define S(kind, field) OPT_##kind(struct setup_flags, field)
@@ -51,6 +52,10 @@ static const struct option_def init_options[] = {
 	 .help = "how often nodes report (0 = chosen by the number of nodes)"},
 	{"task-history-limit", 0, S(U64, history_limit), .def = "5", .max = 1000,
 	 .help = "tasks kept per slot, the running one included"},
+	{"default-addr-pool", 0, S(LIST, addr_pools), .arg = "SUBNET",
+	 .help = "subnets of networks are cut out of this one; may be repeated (10.0.0.0/8)"},
+	{"default-addr-pool-mask-length", 0, S(U64, addr_pool_prefix), .def = "24", .min = 8, .max = 29,
+	 .help = "mask length of the subnets that are cut"},
 	{"force-new-cluster", 0, S(BOOL, force_new_cluster),
 	 .help = "make a cluster of one from this manager's state after the others were lost"},
 	{"etcd-endpoints", 0, S(LIST, etcd_endpoints), .arg = "URL",
@@ -139,6 +144,9 @@ static int check_init(struct setup_flags *f, struct error *err)
 			"--dispatcher-heartbeat: invalid value \"%s\": expected 0 or a duration "
 			"from 50ms to 1m",
 			str_duration(f->heartbeat, value));
+	for (size_t i = 0; i < f->addr_pools.n; i++)
+		if (value_addr_pool(f->addr_pools.v[i], f->addr_pool_prefix, err) < 0)
+			return error_wrap(err, "--default-addr-pool");
 	return check_addresses(f, err);
 }
 
@@ -159,6 +167,9 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct verb *verb, void *fl
 	request.cert_expiry = f->cert_expiry;
 	request.task_history_limit = (uint32_t)f->history_limit;
 	request.heartbeat_period = f->heartbeat;
+	request.n_address_pools = f->addr_pools.n;
+	request.address_pools = f->addr_pools.v;
+	request.address_pool_prefix = (uint32_t)f->addr_pool_prefix;
 	request.n_etcd_endpoints = f->etcd_endpoints.n;
 	request.etcd_endpoints = f->etcd_endpoints.v;
 	request.etcd_ca = or_empty(f->etcd_ca);

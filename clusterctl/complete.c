@@ -117,6 +117,8 @@ static void set_prefix(struct completion *c, const char *prefix)
 /* The value of an option is being typed. */
 static void complete_value(struct completion *c, const struct option_def *def)
 {
+	if (str_eq(def->arg, "NETWORK"))
+		c->object = OBJECT_NETWORK;
 	if (def->kind == OPTION_ENUM)
 		offer_choices(c, def->choices);
 	else if (def->kind == OPTION_BOOL)
@@ -268,6 +270,17 @@ static void offer_images(struct conn *conn, struct completion *c)
 			offer(c, reply->images[i]->names[k]);
 }
 
+static void offer_networks(struct conn *conn, struct completion *c)
+{
+	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
+	_cleanup_pb_ Skein__ListNetworksResponse *reply =
+		ask(conn, CONN_MANAGER, "ListNetworks", &request);
+
+	for (size_t i = 0; reply && i < reply->n_networks; i++)
+		if (reply->networks[i]->spec)
+			offer(c, reply->networks[i]->spec->name);
+}
+
 static void offer_tokens(struct conn *conn, struct completion *c)
 {
 	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
@@ -292,6 +305,9 @@ static void offer_objects(struct ctl *ctl, struct completion *c)
 		break;
 	case OBJECT_IMAGE:
 		offer_images(ctl_conn(ctl), c);
+		break;
+	case OBJECT_NETWORK:
+		offer_networks(ctl_conn(ctl), c);
 		break;
 	case OBJECT_TOKEN:
 		offer_tokens(ctl_conn(ctl), c);

@@ -69,17 +69,23 @@ static void print_array(json_t *array)
 	free(text);
 }
 
+/* How an object is shown. */
+struct form {
+	json_t *(*to_json)(const void *msg);
+	void (*pretty)(const void *msg, FILE *out);
+};
+
 static int print_one(const void *msg, const struct inspect_flags *flags, const struct template *t,
-		     json_t *array, void (*pretty)(const void *msg, FILE *out), struct error *err)
+		     json_t *array, const struct form *form, struct error *err)
 {
 	json_t *object;
 	int r;
 
-	if (flags->pretty && pretty) {
-		pretty(msg, stdout);
+	if (flags->pretty && form->pretty) {
+		form->pretty(msg, stdout);
 		return 0;
 	}
-	object = pb_json(msg);
+	object = form->to_json(msg);
 	if (t->n == 0) {
 		json_array_append_new(array, object);
 		return 0;
@@ -89,11 +95,13 @@ static int print_one(const void *msg, const struct inspect_flags *flags, const s
 	return r;
 }
 
-enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
-			  const struct strv *args,
-			  void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
-			  void (*pretty)(const void *msg, FILE *out), struct error *err)
+enum ctl_exit inspect_run_as(struct ctl *ctl, const struct inspect_flags *flags,
+			     const struct strv *args,
+			     void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
+			     json_t *(*to_json)(const void *msg),
+			     void (*pretty)(const void *msg, FILE *out), struct error *err)
 {
+	const struct form form = {.to_json = to_json, .pretty = pretty};
 	_cleanup_template_ struct template t = {0};
 	bool as_json = str_empty(flags->format) || str_eq(flags->format, "json");
 	json_t *array = json_array();
@@ -107,10 +115,23 @@ enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
 	for (size_t i = 0; i < args->n && r == 0; i++) {
 		_cleanup_pb_ void *msg = fetch(ctl, args->v[i], err);
 
-		r = msg ? print_one(msg, flags, &t, array, pretty, err) : -1;
+		r = msg ? print_one(msg, flags, &t, array, &form, err) : -1;
 	}
 	if (as_json && !flags->pretty)
 		print_array(array);
 	json_decref(array);
 	return r < 0 ? CTL_FAILED : CTL_OK;
+}
+
+static json_t *message_json(const void *msg)
+{
+	return pb_json(msg);
+}
+
+enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
+			  const struct strv *args,
+			  void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
+			  void (*pretty)(const void *msg, FILE *out), struct error *err)
+{
+	return inspect_run_as(ctl, flags, args, fetch, message_json, pretty, err);
 }

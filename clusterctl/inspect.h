@@ -23,3 +23,10 @@ enum ctl_exit inspect_run(struct ctl *ctl, const struct inspect_flags *flags,
 			  const struct strv *args,
 			  void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
 			  void (*pretty)(const void *msg, FILE *out), struct error *err);
+
+/* The same for objects whose JSON is not just their message's. */
+enum ctl_exit inspect_run_as(struct ctl *ctl, const struct inspect_flags *flags,
+			     const struct strv *args,
+			     void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
+			     json_t *(*to_json)(const void *msg),
+			     void (*pretty)(const void *msg, FILE *out), struct error *err);

@@ -19,7 +19,7 @@ static bool is_secret(const char *name)
 {
 	static const char *const names[] = {"registry_auth", "root_key_pem",  "etcd_key_pem",
 					    "secret",	     "secret_sha256", "token",
-					    "worker_token",  "manager_token", NULL};
+					    "worker_token",  "manager_token", "key",	 NULL};
 
 	return is_one_of(name, names);
 }

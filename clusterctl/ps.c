@@ -2,6 +2,8 @@
 
 #include "conn.h"
 #include "ctl.h"
+#include "values.h"
+#include "values_port.h"
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #define ERROR_SHOWN 30
+#define SERVICES_NAMED 50
 
 const struct list_field ps_fields[] = {
 	{"ID", "ID"},
@@ -134,8 +137,23 @@ static char *error_text(const pb_task *task, bool no_trunc)
 	return strbuf_take(&out);
 }
 
+/* Ports of mode=host are where the task is; those of mode=ingress are everywhere: `service ls`. */
+static char *host_ports(const pb_task *task, const Skein__ListServicesResponse *services)
+{
+	if (!task->status || (int)task->status->state != TASK_RUNNING)
+		return xstrdup("");
+	for (size_t i = 0; services && i < services->n_services; i++) {
+		const pb_service *service = services->services[i]->service;
+
+		if (service && service->endpoint && str_eq(service->id, task->service_id))
+			return ports_text(service->endpoint->ports, service->endpoint->n_ports,
+					  PUBLISH_HOST);
+	}
+	return xstrdup("");
+}
+
 static void add_task(struct listing *l, const pb_task *task, bool history, const char *node,
-		     const struct list_flags *f, int64_t now)
+		     const char *ports, const struct list_flags *f, int64_t now)
 {
 	_cleanup_free_ char *name = f->no_resolve ? xasprintf("%s.%llu", task->service_id,
 							      (unsigned long long)task->slot)
@@ -152,19 +170,46 @@ static void add_task(struct listing *l, const pb_task *task, bool history, const
 	listing_cell(l, ps_state_text((int)task->desired));
 	listing_cell(l, state);
 	listing_cell(l, error);
-	listing_cell(l, "");
+	listing_cell(l, ports);
 }
 
 void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names,
-	     size_t n_names, const struct list_flags *f, int64_t now)
+	     size_t n_names, const Skein__ListServicesResponse *services,
+	     const struct list_flags *f, int64_t now)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *node =
 			f->no_resolve ? NULL : pb_kv_get(node_names, n_names, tasks[i]->node_id);
 		bool history = i > 0 && same_slot(tasks[i - 1], tasks[i]);
+		_cleanup_free_ char *ports = host_ports(tasks[i], services);
 
-		add_task(l, tasks[i], history, node ?: tasks[i]->node_id, f, now);
+		add_task(l, tasks[i], history, node ?: tasks[i]->node_id, ports, f, now);
 	}
+}
+
+/* The services of the tasks, for their ports. NULL: not needed, or nobody answered (the list is worth
+ * printing without). Tasks are sorted by service. */
+static Skein__ListServicesResponse *get_services(struct ctl *ctl, const struct listing *l,
+						 pb_task *const *tasks, size_t n)
+{
+	_cleanup_pb_ Skein__ListRequest *request = pb_new(&skein__list_request__descriptor);
+	Skein__ListServicesResponse *reply = NULL;
+	struct error err = ERROR_INIT;
+
+	if (l->kind == LISTING_QUIET || n == 0)
+		return NULL;
+	for (size_t i = 0; i < n && request->n_filters <= SERVICES_NAMED; i++)
+		if (i == 0 || !str_eq(tasks[i]->service_id, tasks[i - 1]->service_id))
+			value_filter_add("id", tasks[i]->service_id, &request->n_filters,
+					 &request->filters);
+	/* many: all of them */
+	if (request->n_filters > SERVICES_NAMED)
+		while (request->n_filters > 0)
+			pb_msgs_del(&request->n_filters, &request->filters, request->n_filters - 1);
+	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListServices", request, CONN_TIMEOUT_MS, &reply,
+		      &err) < 0)
+		return NULL;
+	return reply;
 }
 
 enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list_flags *f,
@@ -174,6 +219,7 @@ enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list
 	_cleanup_pb_ Skein__ListTasksRequest *request =
 		pb_new(&skein__list_tasks_request__descriptor);
 	_cleanup_pb_ Skein__ListTasksResponse *reply = NULL;
+	_cleanup_pb_ Skein__ListServicesResponse *owners = NULL;
 
 	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
 		return CTL_USAGE;
@@ -185,8 +231,9 @@ enum ctl_exit ps_run(struct ctl *ctl, const struct verb *verb, const struct list
 		      err) < 0)
 		return CTL_FAILED;
 	ps_sort(reply->tasks, reply->n_tasks);
-	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, f,
-		clock_wall_ns());
+	owners = get_services(ctl, &l, reply->tasks, reply->n_tasks);
+	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, owners,
+		f, clock_wall_ns());
 	listing_print(&l, stdout);
 	return CTL_OK;
 }

@@ -2,6 +2,8 @@
 #pragma once
 #include "verbs.h"
 
+#include "proto/pb.h"
+
 struct ctl;
 
 extern const struct list_field ps_fields[];
@@ -19,6 +21,10 @@ const char *ps_state_text(int state);
 char *ps_task_name(const pb_task *task);
 /* By name, slot and node; in one slot the newest first. */
 void ps_sort(pb_task **tasks, size_t n);
-/* A row per task, sorted already; older tasks of a slot get " \_ " before the name. */
+/*
+ * A row per task, sorted already; older tasks of a slot get " \_ " before the name.
+ *   services  whose ports of mode=host stand with their running tasks; NULL = no ports
+ */
 void ps_fill(struct listing *l, pb_task *const *tasks, size_t n, pb_kv *const *node_names,
-	     size_t n_names, const struct list_flags *flags, int64_t now_ns);
+	     size_t n_names, const Skein__ListServicesResponse *services,
+	     const struct list_flags *flags, int64_t now_ns);

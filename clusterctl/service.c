@@ -1,6 +1,7 @@
 /* service ls. */
 #include "conn.h"
 #include "ctl.h"
+#include "values_port.h"
 
 #include "common/error.h"
 #include "common/imageref.h"
@@ -30,6 +31,10 @@ static void add_service(struct listing *l, const Skein__ServiceSummary *summary,
 	_cleanup_free_ char *limit =
 		per_node ? xasprintf(" (max %llu per node)", (unsigned long long)per_node)
 			 : xstrdup("");
+	const pb_endpoint *endpoint = summary->service->endpoint;
+	_cleanup_free_ char *ports = endpoint ? ports_text(endpoint->ports, endpoint->n_ports,
+							   PUBLISH_INGRESS)
+					      : xstrdup("");
 	char buf[TEXT_ID_SHOWN + 1], familiar[IMAGEREF_MAX];
 	struct imageref ref;
 
@@ -41,7 +46,7 @@ static void add_service(struct listing *l, const Skein__ServiceSummary *summary,
 		      (unsigned long long)summary->desired, limit);
 	listing_cell(l, imageref_parse(image, &ref, NULL) == 0 ? imageref_familiar(&ref, familiar)
 							       : image);
-	listing_cell(l, "");
+	listing_cell(l, ports);
 }
 
 static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flags,
@@ -72,6 +77,8 @@ const struct verb service_verbs[] = {
 		.aliases = "list",
 		.synopsis = "[OPTIONS]",
 		.help = "List the services",
+		.about = "PORTS are those that all nodes publish; ports of mode=host stand in "
+			 "'service ps'.",
 		.example = "clusterctl service ls\nclusterctl service ls --format '{{.Name}} "
 			   "{{.Replicas}}'",
 		.options = list_options,

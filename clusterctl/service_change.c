@@ -377,11 +377,18 @@ const struct verb service_change_verbs[] = {
 			 "goes. Tasks that no node can take are waited for, with the reason. "
 			 "Unlike an update, a new service\n"
 			 "is not watched any longer than that.\n\n" INTERRUPT_TEXT "\n\n"
-			 "--network is none unless given: containers have a loopback device only. "
-			 "host shares the network of\n"
-			 "their node.",
+			 "Without --network, containers have a network of their own with a way out; "
+			 "none: a loopback device only;\n"
+			 "host: the network of their node. In a network made with 'network create' "
+			 "other services find them as\n"
+			 "NAME, and their tasks as tasks.NAME.\n\n"
+			 "A port given with --publish is reachable on every node. With an address "
+			 "or mode=host it is published\n"
+			 "only where a task runs. TARGET alone: the cluster chooses a port from "
+			 "30000 to 32767 ('service ls').",
 		.example =
-			"clusterctl service create --name web --replicas 3 --network host nginx\n"
+			"clusterctl service create --name web --replicas 3 --network front --publish 8080:80 "
+			"nginx\n"
 			"clusterctl service create --name job --restart-condition none debian:12 "
 			"sh -c 'date'\n"
 			"clusterctl service create --name db --constraint node.labels.disk==ssd "
@@ -409,6 +416,7 @@ const struct verb service_change_verbs[] = {
 			"clusterctl service update --image nginx:1.25 --update-parallelism 2 web\n"
 			"clusterctl service update --env-add LEVEL=debug --constraint-rm "
 			"node.role==manager web\n"
+			"clusterctl service update --publish-rm 80 --publish-add 8081:80 web\n"
 			"clusterctl service update --force web",
 		.options = service_update_options,
 		.flags_size = sizeof(struct service_flags),

@@ -6,6 +6,8 @@
 #define F(kind, field) OPT_##kind(struct service_flags, field)
 #define LABEL "KEY=VALUE"
 #define CONDITIONS "none|on-failure|any"
+#define NETWORK "NETWORK"
+#define PUBLISH "[[HOSTIP:]PORT:]TARGET"
 
 /* A flag per line reads as a table. */
 /* clang-format off */
@@ -52,8 +54,8 @@
 	 .help = "most replacements of one task (0 = no limit)"},                                  \
 	{"restart-window", 0, F(DURATION, restart_window),                                         \
 	 .help = "time in which attempts are counted (0 = all)"},                                  \
-	{"network", 0, F(ENUM, network), .choices = "none|host", .def = DEF("none"),               \
-	 .help = "network of the containers; overlay networks are not available yet"},             \
+	{"endpoint-mode", 0, F(ENUM, endpoint_mode), .choices = "vip|dnsrr", .def = DEF("vip"),    \
+	 .help = "what the service's name leads to: a virtual address, or each task's"},           \
 	UPDATE_SCALARS("update", update, DEF), UPDATE_SCALARS("rollback", rollback, DEF),          \
 	{"with-registry-auth", 0, F(BOOL, with_registry_auth),                                     \
 	 .help = "send this user's login for the image's registry to the nodes"}
@@ -101,6 +103,18 @@ const struct option_def service_create_options[] = {
 	 .help = "condition on nodes, such as node.labels.rack==a"},
 	{"placement-pref", 0, F(LIST, placement_prefs), .arg = "spread=LABEL",
 	 .help = "spread tasks over the values of a label"},
+	{"network", 0, F(LIST, networks), .arg = NETWORK,
+	 .help = "network of the containers: NAME, or name=NAME,alias=...,ip=...,ip6=...; host and none "
+		 "stand alone"},
+	{"publish", 'p', F(LIST, publish), .arg = PUBLISH,
+	 .help = "make a port of the containers reachable on all nodes: 8080:80, 8000-8010:80-90/udp, or "
+		 "published=,target=,protocol=tcp|udp|sctp,mode=ingress|host,host-ip="},
+	{"dns", 0, F(LIST, dns), .arg = "IP", .help = "name server for names outside the cluster"},
+	{"dns-search", 0, F(LIST, dns_search), .arg = "DOMAIN",
+	 .help = "domain that short names are looked up in (. = none)"},
+	{"dns-option", 0, F(LIST, dns_options), .arg = "OPTION",
+	 .help = "option of resolv.conf, such as ndots:2"},
+	{"host", 0, F(LIST, hosts), .arg = "NAME:IP", .help = "line of the containers' /etc/hosts"},
 	SHARED_SCALARS(PLAIN),
 	{"update-failure-action", 0, F(ENUM, update.failure_action), .choices = "pause|continue|rollback", .def = "pause",
 	 .help = "what to do when an update fails"},
@@ -153,6 +167,23 @@ const struct option_def service_update_options[] = {
 	 .help = "add a placement preference"},
 	{"placement-pref-rm", 0, F(LIST, placement_prefs_rm), .arg = "spread=LABEL",
 	 .help = "remove a placement preference"},
+	{"network-add", 0, F(LIST, networks), .arg = NETWORK, .help = "add or change a network"},
+	{"network-rm", 0, F(LIST, networks_rm), .arg = NETWORK, .help = "remove a network"},
+	{"publish-add", 0, F(LIST, publish), .arg = PUBLISH, .help = "add a published port"},
+	{"publish-rm", 0, F(LIST, publish_rm), .arg = "TARGET[/PROTOCOL]",
+	 .help = "remove a published port by the container's port"},
+	{"dns-add", 0, F(LIST, dns), .arg = "IP", .help = "add a name server"},
+	{"dns-rm", 0, F(LIST, dns_rm), .arg = "IP", .help = "remove a name server"},
+	{"dns-search-add", 0, F(LIST, dns_search), .arg = "DOMAIN", .help = "add a search domain"},
+	{"dns-search-rm", 0, F(LIST, dns_search_rm), .arg = "DOMAIN",
+	 .help = "remove a search domain"},
+	{"dns-option-add", 0, F(LIST, dns_options), .arg = "OPTION",
+	 .help = "add an option of resolv.conf"},
+	{"dns-option-rm", 0, F(LIST, dns_options_rm), .arg = "OPTION",
+	 .help = "remove an option of resolv.conf"},
+	{"host-add", 0, F(LIST, hosts), .arg = "NAME:IP", .help = "add a line to /etc/hosts"},
+	{"host-rm", 0, F(LIST, hosts_rm), .arg = "NAME[:IP]",
+	 .help = "remove lines from /etc/hosts"},
 	SHARED_SCALARS(NO_DEFAULT),
 	{"update-failure-action", 0, F(ENUM, update.failure_action), .choices = "pause|continue|rollback",
 	 .help = "what to do when an update fails"},

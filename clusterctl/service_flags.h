@@ -23,7 +23,7 @@ struct service_flags {
 	uint64_t replicas;
 	bool force, rollback_now;
 
-	char *hostname, *user, *workdir, *stop_signal, *network;
+	char *hostname, *user, *workdir, *stop_signal, *endpoint_mode;
 	bool tty, init, read_only;
 	int64_t stop_grace_period, oom_score_adj;
 
@@ -32,6 +32,9 @@ struct service_flags {
 	struct strv groups, groups_rm, mounts, mounts_rm, ulimits, ulimits_rm, sysctls, sysctls_rm;
 	struct strv cap_add, cap_drop, constraints, constraints_rm, placement_prefs,
 		placement_prefs_rm;
+
+	struct strv networks, networks_rm, publish, publish_rm, dns, dns_rm, dns_search,
+		dns_search_rm, dns_options, dns_options_rm, hosts, hosts_rm;
 
 	int64_t limit_cpu, limit_memory, limit_pids, reserve_cpu, reserve_memory;
 	uint64_t replicas_max_per_node;
@@ -76,6 +79,11 @@ int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
 /* Append or replace entries; `suffix` ("" or "-add") goes into messages. */
 int spec_add_lists(pb_service_spec *spec, const struct service_flags *flags, const char *suffix,
 		   const struct spec_input *input, struct error *err);
+/* spec_net.c: networks, published ports and names. */
+int spec_add_net(pb_service_spec *spec, const struct service_flags *flags, const char *suffix,
+		 struct error *err);
+int spec_remove_net(pb_service_spec *spec, const struct service_flags *flags, struct error *err);
+void spec_set_endpoint_mode(pb_service_spec *spec, const char *mode);
 int spec_set_image(pb_container_spec *container, const char *flag, const char *image,
 		   struct error *err);
 /* In a refusal by the manager, put the flag of `defs` in place of the field that it sets. */

@@ -3,6 +3,7 @@
 
 #include "pb_json.h"
 #include "text.h"
+#include "values_port.h"
 
 #include "common/clock.h"
 #include "common/mem.h"
@@ -127,6 +128,11 @@ static void put_container(FILE *out, const pb_container_spec *c)
 	put_duration(out, "Stop grace period", c->stop_grace_period);
 	put_strings(out, "Capabilities added", c->cap_add, c->n_cap_add);
 	put_strings(out, "Capabilities dropped", c->cap_drop, c->n_cap_drop);
+	put_strings(out, "Name servers", c->dns_servers, c->n_dns_servers);
+	put_strings(out, "Search domains", c->dns_search, c->n_dns_search);
+	put_strings(out, "Resolver options", c->dns_options, c->n_dns_options);
+	for (size_t i = 0; i < c->n_hosts; i++)
+		put(out, 1, "Hosts line", "%s", c->hosts[i]);
 	put_labels(out, "Container labels", c->labels, c->n_labels);
 	put_labels(out, "Sysctls", c->sysctls, c->n_sysctls);
 	put_mounts(out, c);
@@ -174,6 +180,65 @@ static void put_placement(FILE *out, const pb_placement *p)
 		put(out, 1, "Max per node", "%llu", (unsigned long long)p->max_replicas_per_node);
 }
 
+static const pb_vip *vip_in(const pb_service *service, const char *network_id)
+{
+	for (size_t i = 0; service->endpoint && i < service->endpoint->n_vips; i++)
+		if (str_eq(service->endpoint->vips[i]->network_id, network_id))
+			return service->endpoint->vips[i];
+	return NULL;
+}
+
+/* "front  VIP 10.0.1.2  aliases db, cache" */
+static void put_network(FILE *out, const pb_attachment_config *c, const pb_vip *vip)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+
+	for (size_t i = 0; i < c->n_aliases; i++)
+		strbuf_printf(&text, "%s%s", i ? ", " : "  aliases ", c->aliases[i]);
+	if (*c->ipv4)
+		strbuf_printf(&text, "  address %s", c->ipv4);
+	if (*c->ipv6)
+		strbuf_printf(&text, "  address %s", c->ipv6);
+	if (vip)
+		strbuf_printf(&text, "  VIP %s%s%s", vip->ipv4,
+			      *vip->ipv4 && *vip->ipv6 ? " " : "", vip->ipv6);
+	fprintf(out, " %s%s\n", *c->network_name ? c->network_name : c->network_id, text.p ?: "");
+}
+
+static void put_networks(FILE *out, const pb_service *service)
+{
+	const pb_task_spec *task = service->spec->task;
+
+	if (task->n_networks == 0) {
+		put(out, 0, "Network", "%s", task->network);
+		return;
+	}
+	fputs("Networks:\n", out);
+	for (size_t i = 0; i < task->n_networks; i++)
+		put_network(out, task->networks[i],
+			    vip_in(service, task->networks[i]->network_id));
+}
+
+static void put_endpoint(FILE *out, const pb_service *service)
+{
+	const pb_endpoint *e = service->endpoint;
+
+	put(out, 0, "Endpoint mode", "%s",
+	    service->spec->endpoint && (int)service->spec->endpoint->mode == ENDPOINT_DNSRR ? "dnsrr"
+											   : "vip");
+	if (!e)
+		return;
+	put(out, 1, "Error", "%s", e->err);
+	if (e->n_ports > 0)
+		fputs("Ports:\n", out);
+	for (size_t i = 0; i < e->n_ports; i++) {
+		_cleanup_free_ char *port = ports_text(e->ports + i, 1, -1);
+
+		fprintf(out, " %s %s\n", port,
+			(int)e->ports[i]->mode == PUBLISH_HOST ? "host" : "ingress");
+	}
+}
+
 void service_pretty(const void *msg, FILE *out)
 {
 	const pb_service *service = msg;
@@ -198,8 +263,9 @@ void service_pretty(const void *msg, FILE *out)
 			put_resources(out, "Limits", spec->task->resources->limits);
 		}
 		put_restart(out, spec->task->restart);
-		put(out, 0, "Network", "%s", spec->task->network);
+		put_networks(out, service);
 	}
+	put_endpoint(out, service);
 	put_update(out, "Update", spec->update);
 	put_update(out, "Rollback", spec->rollback);
 }

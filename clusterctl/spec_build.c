@@ -196,8 +196,9 @@ int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
 	apply_update(spec->rollback, &f->rollback, "rollback", &s);
 	if (given(&s, "replicas-max-per-node"))
 		spec->task->placement->max_replicas_per_node = f->replicas_max_per_node;
-	if (given(&s, "network"))
-		pb_set_str(&spec->task->network, f->network);
+	/* as long as it is the default, a spec does not need to say it */
+	if (option_was_seen(defs, seen, "endpoint-mode"))
+		spec_set_endpoint_mode(spec, f->endpoint_mode);
 	if (f->entrypoint && given(&s, "entrypoint") &&
 	    set_words(&container->n_command, &container->command, "entrypoint", f->entrypoint,
 		      err) < 0)
@@ -342,7 +343,8 @@ int spec_add_lists(pb_service_spec *spec, const struct service_flags *f, const c
 	    add_caps(&c->n_cap_add, &c->cap_add, &c->n_cap_drop, &c->cap_drop, &f->cap_add,
 		     "cap-add", err) < 0 ||
 	    add_caps(&c->n_cap_drop, &c->cap_drop, &c->n_cap_add, &c->cap_add, &f->cap_drop,
-		     "cap-drop", err) < 0)
+		     "cap-drop", err) < 0 ||
+	    spec_add_net(spec, f, suffix, err) < 0)
 		return -1;
 	return add_placement(spec->task->placement, f, suffix, err);
 }
@@ -378,6 +380,8 @@ pb_service_spec *spec_build(const struct service_flags *f, const struct option_s
 	spec_complete(spec);
 	container = spec->task->container;
 	pb_set_str(&spec->name, f->name);
+	if (f->networks.n == 0)
+		pb_set_str(&spec->task->network, "bridge");
 	if (spec_set_image(container, "IMAGE", args->v[0], err) < 0 ||
 	    set_mode(spec, f, seen, err) < 0 ||
 	    spec_apply_scalars(spec, service_create_options, f, seen, true, err) < 0 ||

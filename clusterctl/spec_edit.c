@@ -68,6 +68,8 @@ static int remove_lists(pb_service_spec *spec, const struct service_flags *f, st
 	for (size_t i = 0; i < c->n_ulimits; i++)
 		if (strv_has(&f->ulimits_rm, c->ulimits[i]->name))
 			pb_msgs_del(&c->n_ulimits, &c->ulimits, i--);
+	if (spec_remove_net(spec, f, err) < 0)
+		return -1;
 	return remove_spread(p, &f->placement_prefs_rm, err);
 }
 

@@ -395,11 +395,20 @@ char *value_full_pair(const char *text, const char **ret_value, struct error *er
 	return value_pair(text, ret_value, err);
 }
 
+void value_filter_add(const char *key, const char *value, size_t *n, pb_kv ***list)
+{
+	/* not pb_kv_set(): the same key twice means "or" */
+	pb_kv *kv = pb_new(&skein__key_value__descriptor);
+
+	pb_set_str(&kv->key, key);
+	pb_set_str(&kv->value, value);
+	pb_msgs_add(n, list, kv);
+}
+
 int value_filter(const char *text, const char *keys, size_t *n, pb_kv ***list, struct error *err)
 {
 	const char *value;
 	_cleanup_free_ char *key = value_full_pair(text, &value, err);
-	pb_kv *kv;
 
 	if (!key)
 		return -1;
@@ -414,10 +423,6 @@ int value_filter(const char *text, const char *keys, size_t *n, pb_kv ***list, s
 					 keys);
 		p += len + 1;
 	}
-	/* not pb_kv_set(): the same key twice means "or" */
-	kv = pb_new(&skein__key_value__descriptor);
-	pb_set_str(&kv->key, key);
-	pb_set_str(&kv->value, value);
-	pb_msgs_add(n, list, kv);
+	value_filter_add(key, value, n, list);
 	return 0;
 }

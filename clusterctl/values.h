@@ -52,6 +52,9 @@ int value_env_file(const char *text, char *(*lookup)(const char *name), size_t *
  */
 int value_filter(const char *text, const char *keys, size_t *n, pb_kv ***list, struct error *err);
 
+/* The same from its parts. */
+void value_filter_add(const char *key, const char *value, size_t *n, pb_kv ***list);
+
 /* --since: RFC 3339, a date, seconds since the epoch, or a duration before `now_ns`. ns since the
  * epoch. */
 int value_time(const char *text, int64_t now_ns, int64_t *ret_ns, struct error *err);

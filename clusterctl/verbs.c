@@ -11,6 +11,7 @@ const struct noun nouns[] = {
 	{"node", "Nodes of the cluster: list, label, drain, promote, remove"},
 	{"service", "Services: create, change, scale, watch, explain"},
 	{"task", "Tasks: the containers that services are made of"},
+	{"network", "Networks that services are in"},
 	{"image", "Images on this host"},
 	{"join-token", "Tokens that let hosts join the cluster"},
 	{"completion", "Completion of commands in the shell"},
@@ -19,7 +20,7 @@ const struct noun nouns[] = {
 
 static const struct verb *const parts[] = {
 	cluster_verbs, token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
-	service_verbs, task_verbs,  image_verbs, self_verbs,
+	service_verbs, task_verbs,  network_verbs,	 image_verbs,	       self_verbs,
 };
 
 #define MAX_VERBS 100

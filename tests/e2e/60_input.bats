@@ -36,6 +36,7 @@ inventory() {
 	ctl h1 service ls -q
 	ctl h1 task ls -q
 	ctl h1 image ls -q
+	ctl h1 network ls -q
 	ctl h1 join-token ls --format '{{.ID}} {{.Uses}} {{.Labels}}'
 	ctl h1 node inspect h1 | jq -c '.[0].spec'
 	bed run h1 ls /var/lib/skein/volumes 2>/dev/null || :
@@ -120,7 +121,27 @@ commands() {
 		2 | --restart-delay & 500ms | clusterctl service create --restart-delay x x
 		2 | --restart-max-attempts & -1 | clusterctl service create --restart-max-attempts -1 x
 		2 | --restart-window & 1 & 500ms | clusterctl service create --restart-window 1 x
-		2 | --network & bridge & none, host | clusterctl service create --network bridge x
+		2 | --network & expected the name of a network | clusterctl service create --network '' x
+		2 | --network & unknown key & driver-opt & name, alias, ip, ip6 | clusterctl service create --network name=a,driver-opt=b x
+		2 | --network & ip= & x & IPv4 | clusterctl service create --network name=a,ip=x x
+		2 | --network & ip6= & 10.0.0.1 & IPv6 | clusterctl service create --network name=a,ip6=10.0.0.1 x
+		2 | --network & host & no other network | clusterctl service create --network host --network a x
+		2 | --network & host and none exclude | clusterctl service create --network host --network none x
+		2 | --endpoint-mode & x & vip, dnsrr | clusterctl service create --endpoint-mode x x
+		2 | --publish & 1 to 65535 | clusterctl service create --publish 0:80 x
+		2 | --publish & 65536 & 1 to 65535 | clusterctl service create -p 8080:65536 x
+		2 | --publish & icmp & tcp, udp or sctp | clusterctl service create -p 8080:80/icmp x
+		2 | --publish & 8010-8000 & ends before it begins | clusterctl service create -p 8010-8000:1-11 x
+		2 | --publish & 8000-8010:80 & expected as many | clusterctl service create -p 8000-8010:80 x
+		2 | --publish & nohost & IP address | clusterctl service create -p nohost:8080:80 x
+		2 | --publish & target= is missing | clusterctl service create -p published=8080 x
+		2 | --publish & unknown key & target, published, protocol, mode, host-ip | clusterctl service create -p target=80,bogus=1 x
+		2 | --publish & mode & ingress or host | clusterctl service create -p target=80,mode=x x
+		2 | --publish & mode=host | clusterctl service create -p target=80,mode=ingress,host-ip=10.0.0.1 x
+		2 | --dns & x & IP address | clusterctl service create --dns x x
+		2 | --dns-search & a b & domain | clusterctl service create --dns-search 'a b' x
+		2 | --dns-option & a b & resolv.conf | clusterctl service create --dns-option 'a b' x
+		2 | --host & x & NAME:IP | clusterctl service create --host x x
 		2 | --update-parallelism & whole number | clusterctl service create --update-parallelism x x
 		2 | --update-delay & 500ms | clusterctl service create --update-delay x x
 		2 | --update-order & stop-first & start-first | clusterctl service create --update-order first x
@@ -145,6 +166,10 @@ commands() {
 		1 | --mount & .. & name of letters | clusterctl service create --mount type=volume,source=..,target=/a x
 		1 | --mount & /a/ & twice | clusterctl service create --mount type=tmpfs,target=/a --mount type=tmpfs,target=/a/ x
 		1 | --sysctl & kernel.panic & net. | clusterctl service create --sysctl kernel.panic=1 x
+		1 | --network & nosuch | clusterctl service create --network nosuch x
+		1 | --publish & 8080 | clusterctl service create -p 8080:80 -p 8080:81 x
+		1 | --publish & dnsrr | clusterctl service create --endpoint-mode dnsrr -p 8080:80 x
+		1 | --publish & host | clusterctl service create --network host -p 8080:80 x
 		1 | --sysctl & net.x & host | clusterctl service create --sysctl net.x=1 --network host x
 		1 | --cap-add & NOPE & CAP_NET_ADMIN | clusterctl service create --cap-add NOPE x
 		1 | --cap-drop & NOPE | clusterctl service create --cap-drop NOPE x
@@ -184,6 +209,16 @@ commands() {
 		2 | --mount-add & target= is missing | clusterctl service update --mount-add type=tmpfs nosuch
 		2 | --placement-pref-rm & spread=node.labels.NAME | clusterctl service update --placement-pref-rm x nosuch
 		2 | --constraint-add & x & KEY==VALUE | clusterctl service update --constraint-add x nosuch
+		2 | --network-add & host & no other network | clusterctl service update --network-add host --network-add a nosuch
+		2 | --publish-add & x & 1 to 65535 | clusterctl service update --publish-add x nosuch
+		2 | --publish-rm & 8080:80 & TARGET | clusterctl service update --publish-rm 8080:80 nosuch
+		2 | --dns-add & x & IP address | clusterctl service update --dns-add x nosuch
+		2 | --dns-rm & x & IP address | clusterctl service update --dns-rm x nosuch
+		2 | --dns-search-add & a b & domain | clusterctl service update --dns-search-add 'a b' nosuch
+		2 | --dns-option-add & a b & resolv.conf | clusterctl service update --dns-option-add 'a b' nosuch
+		2 | --host-add & x & NAME:IP | clusterctl service update --host-add x nosuch
+		2 | --host-rm & a b & NAME | clusterctl service update --host-rm 'a b' nosuch
+		2 | --endpoint-mode & x & vip, dnsrr | clusterctl service update --endpoint-mode x nosuch
 		1 | no such service & nosuch | clusterctl service update --force nosuch
 		1 | no such service & nosuch | clusterctl service rollback nosuch
 		1 | no such service & nosuch | clusterctl service rm nosuch
@@ -204,6 +239,46 @@ commands() {
 		2 | task bogus | clusterctl task bogus
 		1 | no such task & nosuch | clusterctl task inspect nosuch
 		2 | --filter & bogus | clusterctl task ls --filter bogus=1
+	EOT
+}
+
+@test "networks" {
+	check_table h1 <<-'EOT'
+		2 | Usage: clusterctl network COMMAND | clusterctl network
+		2 | missing an argument & NETWORK | clusterctl network create
+		2 | unexpected argument & b | clusterctl network create a b
+		2 | --driver & x & overlay, bridge, macvlan, ipvlan, vlan | clusterctl network create -d x a
+		2 | --subnet & 10.0.5.1/24 & 10.0.5.0/24 | clusterctl network create --subnet 10.0.5.1/24 a
+		2 | --subnet & x & 10.0.1.0/24 | clusterctl network create --subnet x a
+		2 | --subnet fd00::/64 & --ipv6 | clusterctl network create --subnet fd00::/64 a
+		2 | --subnet 10.0.5.0/24 & overlaps & 10.0.0.0/16 | clusterctl network create --subnet 10.0.0.0/16 --subnet 10.0.5.0/24 a
+		2 | --gateway & 10.0.5.1 & no --subnet | clusterctl network create --gateway 10.0.5.1 a
+		2 | --gateway & x & IP address | clusterctl network create --subnet 10.0.5.0/24 --gateway x a
+		2 | --gateway & 10.0.5.2 & has one | clusterctl network create --subnet 10.0.5.0/24 --gateway 10.0.5.1 --gateway 10.0.5.2 a
+		2 | --ip-range & 10.0.6.0/25 & no --subnet | clusterctl network create --subnet 10.0.5.0/24 --ip-range 10.0.6.0/25 a
+		2 | --aux-address & 10.0.5.3 & NAME=IP | clusterctl network create --subnet 10.0.5.0/24 --aux-address 10.0.5.3 a
+		2 | --ipv6 & x & true or false | clusterctl network create --ipv6=x a
+		2 | --opt & =x & KEY=VALUE | clusterctl network create --opt =x a
+		2 | --label & a b=c & blanks | clusterctl network create --label 'a b=c' a
+		1 | NETWORK & a b | clusterctl network create 'a b'
+		1 | --opt & bogus | clusterctl network create --opt bogus=1 a
+		1 | --opt & mtu & x | clusterctl network create --opt mtu=x a
+		1 | --opt & parent | clusterctl network create -d macvlan a
+		1 | --opt & id | clusterctl network create -d vlan --opt parent=eth0 --opt id=9999 a
+		1 | ingress | clusterctl network create --subnet 10.255.0.0/16 a
+		1 | bridge | clusterctl network create bridge
+		2 | --filter & bogus & driver | clusterctl network ls --filter bogus=1
+		1 | driver=bogus & overlay | clusterctl network ls --filter driver=bogus
+		2 | --format & .Bogus & .Subnets | clusterctl network ls --format '{{.Bogus}}'
+		2 | unexpected argument & x | clusterctl network ls x
+		2 | NETWORK | clusterctl network inspect
+		1 | no such network & nosuch | clusterctl network inspect nosuch
+		1 | no such network & nosuch | clusterctl network check nosuch
+		2 | --format & x & table, json | clusterctl network check --format x
+		2 | NETWORK | clusterctl network rm
+		1 | no such network & nosuch | clusterctl network rm nosuch
+		1 | bridge & predefined | clusterctl network rm bridge
+		1 | ingress & predefined | clusterctl network rm ingress
 	EOT
 }
 
@@ -251,6 +326,10 @@ commands() {
 		2 | --availability & x & drain | clusterctl init --availability x
 		2 | --cert-expiry & 1s & 1h | clusterctl init --cert-expiry 1s
 		2 | --dispatcher-heartbeat & 1ms & 50ms to 1m | clusterctl init --dispatcher-heartbeat 1ms
+		2 | --default-addr-pool & x & 10.0.1.0/24 | clusterctl init --default-addr-pool x
+		2 | --default-addr-pool & fd00::/48 & IPv4 | clusterctl init --default-addr-pool fd00::/48
+		2 | --default-addr-pool & 10.0.5.0/25 & 24 bits | clusterctl init --default-addr-pool 10.0.5.0/25
+		2 | --default-addr-pool-mask-length & 31 & 8 to 29 | clusterctl init --default-addr-pool-mask-length 31
 		2 | --task-history-limit & 5000 & 1000 | clusterctl init --task-history-limit 5000
 		2 | --etcd-ca | clusterctl init --etcd-ca /nonexistent
 		1 | ftp://x & https://HOST:PORT | clusterctl init --etcd-endpoints ftp://x

@@ -216,7 +216,7 @@ static char *ps_text(bool no_trunc, bool no_resolve)
 	pb_kv_set(&reply->n_node_names, &reply->node_names, "node-1", "h1");
 	assert_int_equal(listing_init(&l, ps_fields, NULL, false, &err), 0);
 	ps_sort(reply->tasks, reply->n_tasks);
-	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, &flags, 100 * NS_PER_SEC);
+	ps_fill(&l, reply->tasks, reply->n_tasks, reply->node_names, reply->n_node_names, NULL, &flags, 100 * NS_PER_SEC);
 	out = open_memstream(&text, &len);
 	listing_print(&l, out);
 	fclose(out);

@@ -80,7 +80,8 @@ static void defaults_are_swarms(void **state)
 	assert_int_equal(spec->update->parallelism, 1);
 	assert_int_equal(spec->update->monitor, INT64_C(5000000000));
 	assert_int_equal(spec->rollback->parallelism, 1);
-	assert_string_equal(spec->task->network, "none");
+	assert_string_equal(spec->task->network, "bridge");
+	assert_null(spec->endpoint);
 	/* complete: the manager's defaults would change nothing */
 	pb_service_spec_defaults(same);
 	assert_true(pb_equal(spec, same));
@@ -127,6 +128,19 @@ static void flags_of_create(void **state)
 		{"--restart-max-attempts 3 i", "task.restart.max_attempts", "3"},
 		{"--restart-window 1m i", "task.restart.window_text", "1m0s"},
 		{"--network host i", "task.network", "host"},
+		{"--network none i", "task.network", "none"},
+		{"--network bridge i", "task.network", "bridge"},
+		{"--network front --network name=back,alias=db i", "task.networks",
+		 "[{\"network_id\": \"front\", \"network_name\": \"\", \"aliases\": [], \"ipv4\": \"\", \"ipv6\": \"\"}, "
+		 "{\"network_id\": \"back\", \"network_name\": \"\", \"aliases\": [\"db\"], \"ipv4\": \"\", \"ipv6\": \"\"}]"},
+		{"--network front i", "task.network", ""},
+		{"--endpoint-mode dnsrr i", "endpoint.mode", "dnsrr"},
+		{"-p 8080:80 i", "endpoint.ports",
+		 "[{\"protocol\": \"tcp\", \"target\": 80, \"published\": 8080, \"mode\": \"ingress\", \"host_ip\": \"\"}]"},
+		{"--dns 10.0.0.53 --dns FD00::53 i", "task.container.dns_servers", "[\"10.0.0.53\", \"fd00::53\"]"},
+		{"--dns-search example.com i", "task.container.dns_search", "[\"example.com\"]"},
+		{"--dns-option ndots:2 i", "task.container.dns_options", "[\"ndots:2\"]"},
+		{"--host db:10.0.0.5 i", "task.container.hosts", "[\"10.0.0.5 db\"]"},
 		{"--update-parallelism 0 i", "update.parallelism", "0"},
 		{"--update-delay 2s i", "update.delay_text", "2s"},
 		{"--update-order start-first i", "update.order", "start-first"},
@@ -177,7 +191,16 @@ static void mistakes_name_the_flag(void **state)
 		{"--entrypoint 'x i", "--entrypoint: \"'x\""},
 		{"--limit-memory 1m --reserve-memory 2m i", "--reserve-memory 2MiB is above --limit-memory 1MiB"},
 		{"--limit-cpu 1 --reserve-cpu 2 i", "--reserve-cpu 2 is above --limit-cpu 1"},
-		{"--network bridge i", "--network: invalid value \"bridge\": expected one of none, host"},
+		{"--network name= i", "--network: \"name=\": expected the name of a network"},
+		{"--network host --network none i", "--network: host and none exclude each other"},
+		{"--network host --network front i", "--network: host goes with no other network"},
+		{"--network name=host,alias=x i", "--network: \"name=host,alias=x\": network host has no aliases"},
+		{"-p x i", "--publish: \"x\": expected a port"},
+		{"--endpoint-mode x i", "--endpoint-mode: invalid value \"x\": expected one of vip, dnsrr"},
+		{"--dns x i", "--dns: \"x\""},
+		{"--dns-search a..b i", "--dns-search: \"a..b\""},
+		{"--dns-option= i", "--dns-option: \"\""},
+		{"--host x i", "--host: \"x\": expected NAME:IP"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -210,7 +233,9 @@ static void update_changes_only_what_is_given(void **state)
 {
 	static const char rich[] =
 		"--name web --replicas 3 -e A=1 -e B=2 -l x=1 --mount target=/a --mount target=/b --ulimit core=0 --cap-add NET_RAW "
-		"--constraint node.role==worker --placement-pref spread=node.labels.r --restart-delay 1s --group g --sysctl s=1 i:1 run";
+		"--constraint node.role==worker --placement-pref spread=node.labels.r --restart-delay 1s --group g --sysctl s=1 "
+		"--network front --network name=back,alias=b -p 8080:80 -p 53:53/udp --dns 10.0.0.53 --dns-search a.b --dns-option x "
+		"--host db:10.0.0.5 i:1 run";
 	static const struct {
 		const char *line, *path, *want;
 		unsigned differ;
@@ -233,6 +258,19 @@ static void update_changes_only_what_is_given(void **state)
 		{"--sysctl-rm s", "task.container.sysctls", "{}", 1},
 		{"--restart-delay 9s", "task.restart.delay_text", "9s", 2},
 		{"--update-parallelism 2", "update.parallelism", "2", 1},
+		{"--network-rm front --network-rm back", "task.networks", "[]", 1},
+		{"--network-rm front --network-add host --network-rm back", "task.network", "host", 2},
+		{"--network-add back --network-rm front", "task.networks",
+		 "[{\"network_id\": \"back\", \"network_name\": \"\", \"aliases\": [], \"ipv4\": \"\", \"ipv6\": \"\"}]", 1},
+		{"--network-rm nosuch", "task.networks", NULL, 0},
+		{"--publish-rm 80 --publish-rm 53/udp --publish-add 90:90", "endpoint.ports",
+		 "[{\"protocol\": \"tcp\", \"target\": 90, \"published\": 90, \"mode\": \"ingress\", \"host_ip\": \"\"}]", 1},
+		{"--publish-add 8080:80", "endpoint.ports", NULL, 0},
+		{"--endpoint-mode dnsrr", "endpoint.mode", "dnsrr", 1},
+		{"--dns-rm 10.0.0.53 --dns-add 10.0.0.54", "task.container.dns_servers", "[\"10.0.0.54\"]", 1},
+		{"--dns-search-rm a.b --dns-search-add c", "task.container.dns_search", "[\"c\"]", 1},
+		{"--dns-option-rm x", "task.container.dns_options", "[]", 1},
+		{"--host-rm db --host-add db:10.0.0.6", "task.container.hosts", "[\"10.0.0.6 db\"]", 1},
 		{"--limit-memory 0", "task.resources.limits.mem_bytes", "0", 0},
 	};
 
@@ -276,6 +314,12 @@ static void update_mistakes(void **state)
 	assert_non_null(strstr(err.msg, "--mount-add: "));
 	assert_int_equal(edit(spec, "--placement-pref-rm x", &err), -1);
 	assert_non_null(strstr(err.msg, "--placement-pref-rm: "));
+	assert_int_equal(edit(spec, "--publish-rm 80:80", &err), -1);
+	assert_non_null(strstr(err.msg, "--publish-rm: \"80:80\": expected the container's port"));
+	assert_int_equal(edit(spec, "--network-add front --network-add host", &err), -1);
+	assert_non_null(strstr(err.msg, "--network-add: host goes with no other network"));
+	assert_int_equal(edit(spec, "--host-rm a~b", &err), -1);
+	assert_non_null(strstr(err.msg, "--host-rm: \"a b\""));
 	assert_int_equal(edit(spec, "--image Bad@", &err), -1);
 	assert_non_null(strstr(err.msg, "--image: "));
 }
