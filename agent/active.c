@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "common/file.h"
 #include "common/hostport.h"
 #include "common/log.h"
@@ -29,6 +30,7 @@ static void on_up(void *data, const char *manager)
 {
 	struct agent *a = data;
 
+	net_begin(a->net);
 	worker_report_all(a->worker);
 	reporter_session(a->reporter, true);
 	ops_session_up(a);
@@ -46,6 +48,13 @@ static int on_assignments(void *data, const Skein__Assignments *set, struct erro
 	struct agent *a = data;
 
 	return worker_apply(a->worker, set, err);
+}
+
+static int on_net(void *data, const pb_net_state *state, struct error *err)
+{
+	struct agent *a = data;
+
+	return net_apply(a->net, state, err);
 }
 
 static void on_ack(void *data, uint64_t sequence)
@@ -226,7 +235,7 @@ static void on_identity_removed(void *data, const struct error *err)
 
 static int open_peer_server(struct agent *a, struct error *err)
 {
-	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec};
+	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec, .net = a->net};
 	struct hostport hp = {.port = (uint16_t)a->config->peer_port};
 	char address[HOSTPORT_MAX];
 	struct image_fetcher fetcher;
@@ -259,6 +268,7 @@ static void open_session(struct agent *a)
 		.on_up = on_up,
 		.on_down = on_down,
 		.on_assignments = on_assignments,
+		.on_net = on_net,
 		.on_ack = on_ack,
 		.on_node = on_node,
 		.on_removed = on_removed,
@@ -305,6 +315,7 @@ int active_begin(struct agent *a, struct error *err)
 	a->wanted_role = -1;
 	id = identity_get(a->identity);
 	exec_set_node(a->exec, id->node_id, NULL);
+	net_set_node(a->net, id->node_id, id->address);
 	set_advertise(a);
 	if (open_peer_server(a, err) < 0)
 		return -1;

@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -31,6 +32,7 @@ pb_node_description *agent_describe(void *data)
 	struct agent *a = data;
 	struct nodeinfo_options options = {
 		.exec = a->exec_probed ? a->exec : NULL,
+		.net = a->net_probed ? a->net : NULL,
 		.images = a->images,
 		.engine_labels = a->config->engine_labels.v,
 		.reserved_mem_bytes = a->config->reserved_mem_bytes,
@@ -139,6 +141,31 @@ static void on_probed(void *data, const struct error *err)
 		describe_again(a);
 }
 
+static bool net_ready(void *data, struct error *err)
+{
+	struct agent *a = data;
+
+	if (a->net_works)
+		return true;
+	*err = a->net_error; /* none while it is still being probed */
+	return false;
+}
+
+static void on_net_probed(void *data, const struct error *err)
+{
+	struct agent *a = data;
+
+	if (a->closing)
+		return;
+	a->net_probed = true;
+	a->net_works = err == NULL;
+	a->net_error = err ? *err : ERROR_INIT;
+	if (err)
+		log_error("network", kv_err(err));
+	worker_kick(a->worker);
+	describe_again(a);
+}
+
 /*
  * Not behind the probe: a runtime that is slow, or hangs, must not keep a node whose containers run out of its
  * cluster. Tasks that are to begin wait for it.
@@ -225,7 +252,11 @@ static int open_parts(struct agent *a, struct error *err)
 		.runtime = c->runtime, .init_path = str_empty(c->init_path) ? NULL : c->init_path,
 		.log_max_bytes = c->log_max_bytes, .log_max_files = (unsigned)c->log_max_files, .node_hostname = hostname,
 	};
-	struct worker_options worker_options = {.loop = a->loop, .exec_ready = exec_ready, .data = a};
+	struct net_options net_options = {
+		.loop = a->loop, .state_dir = c->state_dir, .run_dir = c->run_dir, .gateway_subnet = c->gateway_subnet,
+		.vxlan_port = (uint16_t)c->vxlan_port, .balancer = c->balancer,
+	};
+	struct worker_options worker_options = {.loop = a->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = a};
 	struct local_options local_options = {.loop = a->loop, .tmp_dir = tmp, .ops = &agent_ops, .data = a};
 	struct manager_child_options manager_options = {
 		.loop = a->loop, .binary = a->manager_binary, .config_path = a->manager_conf, .run_dir = c->run_dir,
@@ -242,8 +273,10 @@ static int open_parts(struct agent *a, struct error *err)
 	local_options.rpc = a->rpc;
 	local_options.images = a->images;
 	a->local = local_new(&local_options);
+	a->net = net_new(&net_options, on_net_probed, a); /* both find out beside each other what works here */
 	a->exec = exec_new(&exec_options, on_probed, a);
 	worker_options.exec = a->exec;
+	worker_options.net = a->net;
 	worker_options.images = a->images;
 	worker_options.db = a->db;
 	worker_options.reporter = a->reporter;
@@ -332,11 +365,18 @@ static void on_images_closed(void *data)
 	taskdb_close(a->db, on_db_closed, a);
 }
 
-static void on_exec_closed(void *data)
+static void on_net_closed(void *data)
 {
 	struct agent *a = data;
 
 	image_store_close(a->images, on_images_closed, a);
+}
+
+static void on_exec_closed(void *data)
+{
+	struct agent *a = data;
+
+	net_close(a->net, on_net_closed, a);
 }
 
 static void on_manager_let_go(void *data)

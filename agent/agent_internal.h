@@ -19,6 +19,7 @@ struct agent {
 	struct rpc *rpc;
 	struct exec *exec;
 	struct image_store *images;
+	struct net *net;
 	struct taskdb *db;
 	struct reporter *reporter;
 	struct worker *worker;
@@ -27,6 +28,8 @@ struct agent {
 	struct peer_client *peer_client;
 	bool exec_probed, exec_works;
 	struct error exec_error;
+	bool net_probed, net_works;
+	struct error net_error;
 	uv_timer_t probe_timer;      /* tries again while no runtime works */
 
 	/* while in a cluster */

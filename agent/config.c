@@ -1,8 +1,14 @@
 #include "config.h"
 
 #include "common/error.h"
+#include "common/ipaddr.h"
+
+#include <sys/socket.h>
 
 #define DEFAULT_CONFIG "/etc/skein/agent.conf"
+/* A subnet for at least a dozen containers, and not the whole Internet. */
+#define GATEWAY_PREFIX_MIN 8
+#define GATEWAY_PREFIX_MAX 28
 
 const struct option_def agent_options[] = {
 	{"config", 'c', OPT_STR(struct agent_config, config_file), .arg = "FILE",
@@ -25,6 +31,12 @@ const struct option_def agent_options[] = {
 	 .help = "client port of the embedded etcd, when this node is a manager"},
 	{"etcd-peer-port", 0, OPT_U64(struct agent_config, etcd_peer_port), .def = "2380", .arg = "PORT", .min = 1, .max = 65535,
 	 .help = "peer port of the embedded etcd, when this node is a manager"},
+	{"gateway-subnet", 0, OPT_STR(struct agent_config, gateway_subnet), .def = "172.30.0.0/16", .arg = "SUBNET",
+	 .help = "IPv4 subnet of this node's own bridge (skein0), by which its containers reach the outside; no other node sees it"},
+	{"vxlan-port", 0, OPT_U64(struct agent_config, vxlan_port), .def = "4789", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "UDP port of overlay networks; the same on every node"},
+	{"balancer", 0, OPT_ENUM(struct agent_config, balancer), .def = "auto", .choices = "auto|ipvs|nftables",
+	 .help = "what spreads connections to services; auto takes ipvs where the kernel has it"},
 	{"runtime", 0, OPT_STR(struct agent_config, runtime), .def = "auto", .arg = "auto|crun|runc|PATH",
 	 .help = "OCI runtime; auto takes the fastest that runs a container here"},
 	{"cgroup-parent", 0, OPT_STR(struct agent_config, cgroup_parent), .def = "skein", .arg = "PATH", .help = "cgroup above all containers"},
@@ -55,6 +67,7 @@ int agent_config_load(struct agent_config *config, int argc, char **argv, struct
 {
 	_cleanup_strv_ struct strv args = {0};
 	struct option_seen seen = {0};
+	struct ipaddr subnet;
 	bool named;
 
 	options_defaults(agent_options, config);
@@ -68,6 +81,11 @@ int agent_config_load(struct agent_config *config, int argc, char **argv, struct
 		return -1;
 	if (!str_empty(config->join) && str_empty(config->token_file))
 		return error_set(err, ERR_INVALID, "--join %s needs --token-file FILE", config->join);
+	if (ipaddr_parse_subnet(config->gateway_subnet, &subnet, err) < 0)
+		return error_wrap(err, "--gateway-subnet");
+	if (subnet.family != AF_INET || subnet.prefix < GATEWAY_PREFIX_MIN || subnet.prefix > GATEWAY_PREFIX_MAX)
+		return error_set(err, ERR_INVALID, "--gateway-subnet %s: accepted is an IPv4 subnet with a prefix length of %d to %d",
+				 config->gateway_subnet, GATEWAY_PREFIX_MIN, GATEWAY_PREFIX_MAX);
 	return 0;
 }
 

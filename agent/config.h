@@ -6,8 +6,9 @@ struct agent_config {
 	char *config_file, *state_dir, *run_dir, *cgroup_parent, *runtime, *log_level;
 	char *listen, *advertise_address, *manager_binary, *auth_file, *certs_dir, *init_path;
 	char *join, *token_file;
+	char *gateway_subnet, *balancer;
 	struct strv engine_labels;
-	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, log_max_files;
+	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, vxlan_port, log_max_files;
 	int64_t log_max_bytes, reserved_mem_bytes;
 	bool help, version, man;
 };

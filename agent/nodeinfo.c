@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/mem.h"
@@ -93,6 +94,8 @@ pb_node_description *nodeinfo_describe(const struct nodeinfo_options *options)
 	add_labels(d, options->engine_labels);
 	if (options->exec)
 		exec_features(options->exec, d);
+	if (options->net)
+		net_features(options->net, d);
 	if (options->images)
 		add_images(d, options->images);
 	clean = pb_dup_clean(d);

@@ -4,9 +4,11 @@
 
 struct exec;
 struct image_store;
+struct net;
 
 struct nodeinfo_options {
 	const struct exec *exec;           /* features; NULL: none yet */
+	const struct net *net;             /* features; NULL: none yet */
 	const struct image_store *images;  /* NULL: none */
 	char *const *engine_labels;        /* "key=value", NULL-terminated; NULL: none */
 	int64_t reserved_mem_bytes;        /* kept for the host: taken off the capacity */

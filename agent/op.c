@@ -1,6 +1,7 @@
 /* The frame of an operation: begin, finish, refuse, undo; and what init and join share. */
 #include "op.h"
 
+#include "agent/net/net.h"
 #include "common/file.h"
 #include "common/hostport.h"
 #include "common/log.h"
@@ -162,14 +163,29 @@ void ops_manager_gone(struct agent *a)
 	}
 }
 
+static void on_net_left(void *data, const struct error *err)
+{
+	if (err)
+		log_error("leave_networks", kv_err(err));
+	op_wipe(data);
+}
+
+/* The session is over: nothing tells of networks any more. */
+static void leave_networks(void *data)
+{
+	struct op *op = data;
+
+	net_leave(op->agent->net, on_net_left, op);
+}
+
 static void on_manager_stopped(void *data)
 {
 	struct op *op = data;
 
-	active_end(op->agent, op_wipe, op);
+	active_end(op->agent, leave_networks, op);
 }
 
-/* Back to being in no cluster: the manager, the session, then the files. */
+/* Back to being in no cluster: the manager, the session, the networks, then the files. */
 void op_go_inactive(struct op *op)
 {
 	op->agent->manager_wanted = false;

@@ -55,7 +55,7 @@ void op_finish(struct op *op);
 struct refusal *op_refuse(struct agent *a, enum op_kind kind, void *cb_data, const struct error *err);
 void op_start_timer(struct op *op, int64_t delay_ns, uv_timer_cb cb);
 
-/* Back to being in no cluster: the manager, the session, then the files; then op_finish. */
+/* Back to being in no cluster: the manager, the session, the networks, then the files; then op_finish. */
 void op_go_inactive(struct op *op);
 /* Only the files, then op_finish; data is the op. */
 void op_wipe(void *data);

@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "common/digest.h"
 #include "common/id.h"
 #include "common/loop.h"
@@ -18,6 +19,7 @@
 #define UNSENT_HIGH_BYTES (1u << 20) /* wait for the other end beyond this */
 #define MAX_TRANSFERS 16
 #define MAX_WAITING 1024
+#define MAX_CHECKS 4 /* of the networks at once: each reads all of the kernel's state */
 
 /* One blob on its way out. */
 struct transfer {
@@ -38,7 +40,8 @@ struct peer {
 	uv_loop_t *loop;
 	struct image_store *images;
 	struct exec *exec;
-	unsigned max_transfers, active, waiting;
+	struct net *net;
+	unsigned max_transfers, active, waiting, checks;
 	struct transfer_list queue;
 	struct closer closer;
 };
@@ -288,6 +291,69 @@ static void on_task_logs(struct rpc_call *call, const ProtobufCMessage *msg, voi
 	l->reader = log_reader_open(p->exec, request->task_id, &query, on_log_lines, on_log_end, l);
 }
 
+/* ---------------------------------------------------------------- networks */
+
+struct check_call {
+	struct peer *peer;
+	struct rpc_call *call; /* NULL: nobody waits for the answer any more */
+	bool checked;
+};
+
+static void on_checked(void *data, const Skein__CheckNetResponse *result, const struct error *err)
+{
+	struct check_call *c = data;
+	struct peer *p = c->peer;
+	struct error failed = ERROR_INIT;
+
+	c->checked = true;
+	if (c->call && !err && rpc_call_send(c->call, &result->base, &failed) < 0)
+		err = &failed;
+	if (!c->call)
+		free(c);
+	else if (err)
+		rpc_call_fail(c->call, err);
+	else
+		rpc_call_finish(c->call);
+	p->checks--;
+	closer_drop(&p->closer);
+}
+
+static void on_check_gone(struct rpc_call *call, void *data)
+{
+	struct check_call *c = rpc_call_data(call);
+
+	if (!c)
+		return;
+	c->call = NULL;
+	if (c->checked)
+		free(c);
+}
+
+static void on_check_net(struct rpc_call *call, const ProtobufCMessage *msg, void *data)
+{
+	const Skein__CheckNetRequest *request = (const Skein__CheckNetRequest *)msg;
+	struct peer *p = data;
+	struct error err = ERROR_INIT;
+	struct check_call *c;
+
+	if (rpc_call_data(call))
+		return;
+	if (!p->net || p->closer.closing)
+		error_set(&err, ERR_UNAVAILABLE, "no networks are kept on this node");
+	else if (p->checks >= MAX_CHECKS)
+		error_set(&err, ERR_UNAVAILABLE, "%u checks are under way already", p->checks);
+	if (error_is_set(&err)) {
+		rpc_call_fail(call, &err);
+		return;
+	}
+	c = xnew(struct check_call);
+	*c = (struct check_call){.peer = p, .call = call};
+	rpc_call_set_data(call, c);
+	p->checks++;
+	closer_hold(&p->closer);
+	net_check(p->net, request->network_id, request->repair, on_checked, c);
+}
+
 /* ---------------------------------------------------------------- service */
 
 static const struct rpc_method methods[] = {
@@ -295,6 +361,7 @@ static const struct rpc_method methods[] = {
 	 .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 	{"GetBlob", .on_message = on_get_blob, .on_drain = on_blob_drain, .on_done = on_blob_done,
 	 .allow = RPC_ROLE_WORKER | RPC_ROLE_MANAGER, .max_request_bytes = 4096},
+	{"CheckNet", .on_message = on_check_net, .on_done = on_check_gone, .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 };
 
 struct peer *peer_new(const struct peer_options *options)
@@ -304,6 +371,7 @@ struct peer *peer_new(const struct peer_options *options)
 	p->loop = options->loop;
 	p->images = options->images;
 	p->exec = options->exec;
+	p->net = options->net;
 	p->max_transfers = options->max_transfers ? options->max_transfers : MAX_TRANSFERS;
 	TAILQ_INIT(&p->queue);
 	closer_init(&p->closer);

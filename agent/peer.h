@@ -1,6 +1,6 @@
 /*
  * peer - what this node serves to other nodes (proto/peer.proto): blobs of its images to every node, the logs
- * of its tasks to managers.
+ * of its tasks and the state of its networks to managers.
  *
  * Answers are streamed as fast as the other end takes them; files are read on the uv pool. A few transfers run
  * at once, further ones wait in line.
@@ -10,6 +10,7 @@
 
 struct exec;
 struct image_store;
+struct net;
 struct peer;
 struct rpc_server;
 
@@ -17,6 +18,7 @@ struct peer_options {
 	uv_loop_t *loop;
 	struct image_store *images;
 	struct exec *exec;           /* NULL: no logs */
+	struct net *net;             /* NULL: no networks */
 	unsigned max_transfers;      /* of blobs at once; 0 = 16 */
 };
 

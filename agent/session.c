@@ -145,6 +145,12 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 			rpc_call_cancel(call);
 		}
 		break;
+	case SKEIN__DISPATCHER_MESSAGE__BODY_NET:
+		if (s->o.on_net(s->o.data, msg->net, &err) < 0) {
+			log_warn("net_state_refused", kv_err(&err));
+			rpc_call_cancel(call);
+		}
+		break;
 	case SKEIN__DISPATCHER_MESSAGE__BODY_STATUS_ACK:
 		s->o.on_ack(s->o.data, msg->status_ack->sequence);
 		break;

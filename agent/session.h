@@ -27,6 +27,8 @@ struct session_options {
 	void (*on_down)(void *data, const struct error *err);
 	/* -1: the set does not fit, the session starts over. */
 	int (*on_assignments)(void *data, const Skein__Assignments *set, struct error *err);
+	/* Of the networks, before the assignments that need it. -1: as above. */
+	int (*on_net)(void *data, const pb_net_state *state, struct error *err);
 	void (*on_ack)(void *data, uint64_t sequence);
 	void (*on_node)(void *data, const Skein__NodeUpdate *update);
 	/* The cluster no longer knows this node (removed). The session stops trying. */

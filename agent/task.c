@@ -1,5 +1,6 @@
 #include "task.h"
 
+#include "agent/net/net.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -16,6 +17,9 @@ struct task {
 	struct image *image;
 	struct image_job *image_job;
 	struct container *container;
+	const struct net_attachment *network; /* what a container can be made with; until net_detach() */
+	bool attached;             /* there is something to detach */
+	bool network_lost, draining, drained;
 	enum task_op op;
 	bool assigned, saved, running, created, frozen, advancing, again;
 	bool stopping;             /* this agent has sent the stop signal */
@@ -137,6 +141,11 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 	t->running = false;
 	status_of(t)->exit_code = end->exit_code;
 	status_of(t)->pid = 0;
+	if (t->network_lost && !t->stop_asked) {
+		set_state(t, TASK_FAILED, "lost", "the task's network namespace was removed by hand");
+		advance(t);
+		return;
+	}
 	if (end->oom_killed)
 		snprintf(why, sizeof(why), "task: non-zero exit (%d): killed, out of memory (limit reached)",
 			 end->exit_code);
@@ -145,6 +154,84 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 	set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), t->stop_asked ? "shutdown" : "finished", why);
 	advance(t);
 }
+
+/* ---- network */
+
+static void on_attached(void *data, const struct net_attachment *attachment, const struct error *err)
+{
+	struct task *t = data;
+
+	if (t->frozen || t->op != OP_NETWORK) /* given up: the answer to net_detach() follows */
+		return;
+	t->op = OP_NONE;
+	t->attached = err == NULL;
+	t->network = attachment;
+	if (err)
+		set_failed(t, err);
+	advance(t);
+}
+
+static void do_attach(struct task *t)
+{
+	struct error err = ERROR_INIT;
+
+	if (!t->env->net_ready(t->env->data, &err)) {
+		set_failed(t, &err);
+		return;
+	}
+	t->op = OP_NETWORK;
+	net_attach(t->env->net, t->obj, on_attached, t);
+}
+
+static void on_detached(void *data, const struct error *err)
+{
+	struct task *t = data;
+
+	if (t->frozen)
+		return;
+	if (err)
+		log_error("network_detach", kv_str("task", t->obj->id), kv_err(err));
+	t->op = OP_NONE;
+	advance(t);
+}
+
+static void do_detach(struct task *t)
+{
+	t->op = OP_DETACH;
+	t->attached = false;
+	t->network = NULL;
+	net_detach(t->env->net, t->obj->id, on_detached, t);
+}
+
+static void do_cancel(struct task *t)
+{
+	if (t->op == OP_IMAGE)
+		image_job_cancel(t->image_job);
+	else
+		do_detach(t);
+}
+
+static void on_drained(void *data, const struct error *err)
+{
+	struct task *t = data;
+
+	if (t->frozen)
+		return;
+	if (err)
+		log_warn("network_drain", kv_str("task", t->obj->id), kv_err(err));
+	t->draining = false;
+	t->drained = true;
+	advance(t);
+}
+
+/* From here on its end is what was asked for, however it comes about. */
+static void do_drain(struct task *t)
+{
+	t->draining = t->stop_asked = true;
+	net_drain(t->env->net, t->obj->id, task_drain_ns(t->obj->spec->container->stop_grace_period), on_drained, t);
+}
+
+/* ---- container */
 
 static void on_created(void *data, struct container *c, const struct error *err)
 {
@@ -164,7 +251,7 @@ static void on_created(void *data, struct container *c, const struct error *err)
 static void do_create(struct task *t)
 {
 	t->op = OP_CREATE;
-	t->container = container_create(t->env->exec, t->obj, t->image, on_exit_of_container, on_created, t);
+	t->container = container_create(t->env->exec, t->obj, t->image, t->network, on_exit_of_container, on_created, t);
 }
 
 static void on_started(void *data, struct container *c, const struct error *err)
@@ -191,7 +278,9 @@ static void do_start(struct task *t)
 
 static void do_stop(struct task *t)
 {
-	t->stopping = t->stop_asked = true;
+	t->stopping = true;
+	if (!t->network_lost)
+		t->stop_asked = true;
 	container_stop(t->container, t->obj->spec->container->stop_grace_period);
 }
 
@@ -222,10 +311,21 @@ static void do_forget(struct task *t)
 static struct task_facts facts_of(const struct task *t)
 {
 	struct error err = ERROR_INIT;
+	bool wants_network = net_wanted(t->obj);
 	bool probing = !t->env->exec_ready(t->env->data, &err) && !error_is_set(&err);
 
+	if (wants_network && !probing) {
+		err = ERROR_INIT;
+		probing = !t->env->net_ready(t->env->data, &err) && !error_is_set(&err);
+	}
 	return (struct task_facts){
 		.probing = probing,
+		.wants_network = wants_network,
+		.has_network = t->network != NULL,
+		.attached = t->attached,
+		.network_lost = t->network_lost,
+		.draining = t->draining,
+		.drained = t->drained,
 		.state = (int)t->obj->status->state,
 		.desired = (int)t->obj->desired,
 		.assigned = t->assigned,
@@ -252,6 +352,9 @@ static bool step(struct task *t)
 	case ACT_PREPARE:
 		do_prepare(t);
 		return true;
+	case ACT_ATTACH:
+		do_attach(t);
+		return true;
 	case ACT_CREATE:
 		do_create(t);
 		return true;
@@ -261,14 +364,20 @@ static bool step(struct task *t)
 	case ACT_START:
 		do_start(t);
 		return true;
+	case ACT_DRAIN:
+		do_drain(t);
+		return true;
 	case ACT_STOP:
 		do_stop(t);
 		return true;
 	case ACT_CANCEL:
-		image_job_cancel(t->image_job);
+		do_cancel(t);
 		return false;
 	case ACT_SHUTDOWN:
 		set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
+		return true;
+	case ACT_DETACH:
+		do_detach(t);
 		return true;
 	case ACT_REMOVE:
 		do_remove(t);
@@ -341,6 +450,7 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 	t->created = true;
 	if (found == CONTAINER_RUNNING) {
 		t->running = true;
+		t->network_lost = net_wanted(t->obj) && !t->attached;
 		status_of(t)->pid = container_pid(c);
 		set_state(t, TASK_RUNNING, "started", NULL);
 	} else if (found == CONTAINER_EXITED && state <= TASK_RUNNING) {
@@ -361,6 +471,23 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 	advance(t);
 }
 
+/*
+ * Without its namespace's file a running container keeps a network that nobody can look after any more: it is replaced.
+ * Whatever else went wrong is the network's matter, which repairs itself; the container goes on.
+ */
+static void on_network_adopted(void *data, const struct net_attachment *attachment, const struct error *err)
+{
+	struct task *t = data;
+
+	if (t->frozen)
+		return;
+	if (err)
+		log_warn("network_adopt", kv_str("task", t->obj->id), kv_err(err));
+	t->attached = !err || err->code != ERR_NOT_FOUND;
+	t->network = attachment;
+	t->container = container_adopt(t->env->exec, t->obj, on_exit_of_container, on_adopted, t);
+}
+
 struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 {
 	struct task *t = xnew(struct task);
@@ -375,7 +502,10 @@ struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 	t->op = OP_ADOPT;
 	/* A stop that an earlier agent began counts as asked: the desired state was saved with it. */
 	t->stop_asked = saved->desired > TASK_RUNNING;
-	t->container = container_adopt(env->exec, t->obj, on_exit_of_container, on_adopted, t);
+	if (net_wanted(t->obj))
+		net_adopt(env->net, t->obj, on_network_adopted, t);
+	else
+		t->container = container_adopt(env->exec, t->obj, on_exit_of_container, on_adopted, t);
 	return t;
 }
 
@@ -391,6 +521,8 @@ static void let_go(struct task *t)
 void task_freeze(struct task *t)
 {
 	t->frozen = true;
+	if (net_wanted(t->obj))
+		net_forget(t->env->net, t->obj->id);
 	let_go(t);
 }
 

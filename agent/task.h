@@ -12,13 +12,16 @@
 
 #include <stdbool.h>
 
+struct net;
 struct task;
 struct taskdb;
 
 /* ---------------------------------------------------------------- deciding */
 
 /* What is under way for a task (at most one thing). */
-enum task_op { OP_NONE, OP_SAVE, OP_IMAGE, OP_CREATE, OP_START, OP_ADOPT, OP_REMOVE };
+enum task_op {
+	OP_NONE, OP_SAVE, OP_IMAGE, OP_NETWORK, OP_CREATE, OP_START, OP_ADOPT, OP_DETACH, OP_REMOVE,
+};
 
 struct task_facts {
 	int state;            /* pb task state */
@@ -26,10 +29,16 @@ struct task_facts {
 	bool assigned;        /* the manager still knows it */
 	bool saved;           /* stands in the task database */
 	bool has_image;
+	bool wants_network;   /* it gets a network namespace */
+	bool has_network;     /* and has it: the container can be made */
+	bool attached;        /* something of a network is there for it, in use or not */
+	bool network_lost;    /* its namespace was removed under the running container */
 	bool has_container;   /* created, whatever became of it */
 	bool running;         /* its process runs */
+	bool draining;        /* it is being taken out of balancing */
+	bool drained;
 	bool stopping;        /* the stop signal is on its way */
-	bool probing;         /* it is not known yet which runtime works */
+	bool probing;         /* it is not known yet which runtime works, or what networks this kernel can make */
 	enum task_op op;
 };
 
@@ -37,12 +46,15 @@ enum task_action {
 	ACT_NONE,             /* wait for something */
 	ACT_ACCEPT,           /* ASSIGNED -> ACCEPTED, save */
 	ACT_PREPARE,          /* ACCEPTED -> PREPARING, get the image */
+	ACT_ATTACH,           /* give it its network namespace */
 	ACT_CREATE,           /* build the container */
 	ACT_READY,            /* PREPARING -> READY */
 	ACT_START,            /* READY -> STARTING, run it */
+	ACT_DRAIN,            /* take it out of balancing before it is stopped */
 	ACT_STOP,             /* ask the container to end */
-	ACT_CANCEL,           /* stop fetching the image */
+	ACT_CANCEL,           /* stop fetching the image, or waiting for the network */
 	ACT_SHUTDOWN,         /* nothing runs: -> SHUTDOWN */
+	ACT_DETACH,           /* drop the network namespace: its addresses will be others' soon */
 	ACT_REMOVE,           /* remove the container and its files */
 	ACT_FORGET,           /* nothing is left: drop the task */
 };
@@ -52,15 +64,21 @@ enum task_action task_decide(const struct task_facts *facts);
 /* State that follows from how the process ended: COMPLETE, FAILED or SHUTDOWN (it was told to stop). */
 int task_state_of_exit(int exit_code, bool stop_was_asked);
 
+/* How long a task may be drained before its stop signal, ns: the grace period, at most 5 s. */
+int64_t task_drain_ns(int64_t grace_ns);
+
 /* ---------------------------------------------------------------- carrying out */
 
 /* What tasks need of their node; lives as long as any task. */
 struct task_env {
 	struct exec *exec;
 	struct image_store *images;
+	struct net *net;
 	struct taskdb *db;
 	/* false: no runtime works, and why; without a reason: not known yet, task_kick() will follow */
 	bool (*exec_ready)(void *data, struct error *err);
+	/* The same for networks that have to be made here. */
+	bool (*net_ready)(void *data, struct error *err);
 	void (*on_status)(void *data, struct task *t);     /* status changed: report it */
 	void (*on_gone)(void *data, struct task *t);       /* nothing is left of it: task_free it */
 	void *data;

@@ -1,14 +1,24 @@
 #include "task.h"
 
+#include "common/clock.h"
+#include "common/mem.h"
+
+#define DRAIN_MAX_NS (5 * NS_PER_SEC)
+
+static enum task_action decide_running(const struct task_facts *f)
+{
+	if (f->stopping || f->draining)
+		return ACT_NONE;
+	return f->wants_network && !f->network_lost && !f->drained ? ACT_DRAIN : ACT_STOP;
+}
+
 static enum task_action decide_stop(const struct task_facts *f)
 {
-	if (f->op == OP_IMAGE)
+	if (f->op == OP_IMAGE || f->op == OP_NETWORK)
 		return ACT_CANCEL;
 	if (f->op != OP_NONE)
 		return ACT_NONE;
-	if (f->running)
-		return f->stopping ? ACT_NONE : ACT_STOP;
-	return ACT_SHUTDOWN;
+	return f->running ? decide_running(f) : ACT_SHUTDOWN;
 }
 
 static enum task_action decide_go(const struct task_facts *f)
@@ -21,16 +31,23 @@ static enum task_action decide_go(const struct task_facts *f)
 		return ACT_NONE;
 	if (f->state < TASK_PREPARING || (f->state == TASK_PREPARING && !f->has_image))
 		return ACT_PREPARE;
+	if (f->state == TASK_PREPARING && !f->has_container)
+		return f->wants_network && !f->has_network ? ACT_ATTACH : ACT_CREATE;
 	if (f->state == TASK_PREPARING)
-		return f->has_container ? ACT_READY : ACT_CREATE;
+		return ACT_READY;
 	if (f->state == TASK_READY && f->desired >= TASK_RUNNING)
 		return ACT_START;
 	return ACT_NONE;
 }
 
+/* A drain under way still calls back, within seconds. The addresses go long before the logs: others get them. */
 static enum task_action decide_ended(const struct task_facts *f)
 {
-	if (f->assigned || f->op != OP_NONE)
+	if (f->op != OP_NONE || f->draining)
+		return ACT_NONE;
+	if (f->attached && !f->running)
+		return ACT_DETACH;
+	if (f->assigned)
 		return ACT_NONE;
 	return f->has_container ? ACT_REMOVE : ACT_FORGET;
 }
@@ -39,7 +56,7 @@ enum task_action task_decide(const struct task_facts *f)
 {
 	if (f->state > TASK_RUNNING)
 		return decide_ended(f);
-	if (!f->assigned || f->desired > TASK_RUNNING)
+	if (!f->assigned || f->desired > TASK_RUNNING || f->network_lost)
 		return decide_stop(f);
 	return decide_go(f);
 }
@@ -49,4 +66,9 @@ int task_state_of_exit(int exit_code, bool stop_was_asked)
 	if (stop_was_asked)
 		return TASK_SHUTDOWN;
 	return exit_code == 0 ? TASK_COMPLETE : TASK_FAILED;
+}
+
+int64_t task_drain_ns(int64_t grace_ns)
+{
+	return MAX(MIN(grace_ns, DRAIN_MAX_NS), 0);
 }

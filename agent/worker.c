@@ -102,6 +102,13 @@ static bool exec_ready(void *data, struct error *err)
 	return w->o.exec_ready(w->o.data, err);
 }
 
+static bool net_ready(void *data, struct error *err)
+{
+	struct worker *w = data;
+
+	return w->o.net_ready(w->o.data, err);
+}
+
 struct worker *worker_new(const struct worker_options *options)
 {
 	struct worker *w = xnew(struct worker);
@@ -110,8 +117,10 @@ struct worker *worker_new(const struct worker_options *options)
 	w->env = (struct task_env){
 		.exec = options->exec,
 		.images = options->images,
+		.net = options->net,
 		.db = options->db,
 		.exec_ready = exec_ready,
+		.net_ready = net_ready,
 		.on_status = on_status,
 		.on_gone = on_gone,
 		.data = w,

@@ -11,6 +11,7 @@
 struct worker;
 struct exec;
 struct image_store;
+struct net;
 struct taskdb;
 struct reporter;
 
@@ -18,16 +19,18 @@ struct worker_options {
 	uv_loop_t *loop;
 	struct exec *exec;
 	struct image_store *images;
+	struct net *net;
 	struct taskdb *db;
 	struct reporter *reporter;
 	bool (*exec_ready)(void *data, struct error *err); /* see struct task_env */
+	bool (*net_ready)(void *data, struct error *err);
 	void *data;
 };
 
 struct worker *worker_new(const struct worker_options *options);
 /* Find the containers of an earlier agent. Once. */
 void worker_adopt(struct worker *w);
-/* What exec_ready answers has changed: tasks that wait for a runtime go on. */
+/* What exec_ready or net_ready answers has changed: tasks that wait for it go on. */
 void worker_kick(struct worker *w);
 /* The agent ends: no task goes a step further, no set is taken; containers go on. Before exec, images and database close. */
 void worker_freeze(struct worker *w);

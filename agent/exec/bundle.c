@@ -31,9 +31,10 @@ int bundle_host_network(const pb_task *task, bool *ret, struct error *err)
 {
 	const char *network = task->spec->network;
 
-	if (!str_eq(network, "host") && !str_eq(network, "none") && !str_empty(network))
-		return error_set(err, ERR_INVALID, "network \"%.64s\" (accepted: host, none)",
-				 network);
+	if (!str_eq(network, "host") && !str_eq(network, "none") && !str_eq(network, "bridge") &&
+	    !str_empty(network))
+		return error_set(err, ERR_INVALID,
+				 "network \"%.64s\" (accepted: host, none, bridge)", network);
 	*ret = str_eq(network, "host");
 	return 0;
 }

@@ -25,12 +25,13 @@ struct bundle_input {
 	const char *hostname;	 /* as bundle_hostname() gave it */
 	const char *init_path;	 /* of the small init for spec.init; NULL = there is none */
 	const char *cgroup_path; /* "/skein/<task id>" */
+	const char *netns;	 /* path of a namespace to join; NULL or "": a new one, or the host's */
 	uint64_t caps_available;
 	bool cgroup_v2, seccomp, limit_swap;
 };
 
-/* Does the task share the host's network namespace? Errors: ERR_INVALID neither "host" nor "none".
- */
+/* Does the task share the host's network namespace? Errors: ERR_INVALID not one of "host", "none",
+ * "bridge", "". */
 int bundle_host_network(const pb_task *task, bool *ret, struct error *err);
 
 /* The container's host name: the spec's (with placeholders), else the host's own with host network,

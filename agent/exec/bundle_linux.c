@@ -228,7 +228,10 @@ static json_t *build_namespaces(const struct bundle_input *in, bool host_network
 	const char *types[6] = {"pid", "mount", "ipc", "uts"};
 	size_t n = 4;
 
-	if (!host_network)
+	if (!host_network && !str_empty(in->netns))
+		json_array_append_new(list, json_pack("{s:s,s:o}", "type", "network", "path",
+						      bundle_str(in->netns)));
+	else if (!host_network)
 		types[n++] = "network";
 	if (in->cgroup_v2) /* as Docker: on v1 the container sees its own directories by bind mounts
 			    */

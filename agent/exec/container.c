@@ -2,6 +2,7 @@
 
 #include "agent/exec/mounts.h"
 #include "agent/exec/runtime.h"
+#include "agent/net/net.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/id.h"
@@ -124,6 +125,9 @@ static void create_done(void *data)
 	free(job->prepare.node_id);
 	free(job->prepare.node_hostname);
 	free(job->prepare.init_path);
+	free(job->prepare.netns);
+	free(job->prepare.resolv_conf);
+	free(job->prepare.hosts);
 	free(job);
 	c->phase = PHASE_CREATED;
 	c->cb = NULL;
@@ -159,7 +163,8 @@ static void check_create(struct exec *e, const pb_task *task, bool taken, struct
 }
 
 struct container *container_create(struct exec *e, const pb_task *task, struct image *image,
-				   container_exit_cb on_exit, container_cb cb, void *data)
+				   const struct net_attachment *network, container_exit_cb on_exit,
+				   container_cb cb, void *data)
 {
 	struct create_job *job = xnew(struct create_job);
 	struct container *taken, *c;
@@ -180,6 +185,9 @@ struct container *container_create(struct exec *e, const pb_task *task, struct i
 		.node_id = xstrdup(e->node_id),
 		.node_hostname = xstrdup(e->node_hostname),
 		.init_path = xstrdup(e->init_path),
+		.netns = xstrdup(network ? network->netns : NULL),
+		.resolv_conf = xstrdup(network ? network->resolv_conf : NULL),
+		.hosts = xstrdup(network ? network->hosts : NULL),
 		.cgroup_v2 = e->probe.cgroup == CGROUP_V2,
 		.seccomp = e->probe.seccomp,
 		.limit_swap = e->probe.limit_swap,

@@ -19,6 +19,7 @@
 
 struct exec;
 struct container;
+struct net_attachment;
 
 struct exec_options {
 	uv_loop_t *loop;
@@ -57,12 +58,14 @@ typedef void (*container_exit_cb)(void *data, struct container *c, const struct 
 
 /*
  * Prepare: rootfs (overlayfs over the image's layers), mounts, volumes, config.json. READY afterwards.
+ *   network  of its own, borrowed for the call; NULL: the host's, or an empty one, as the task's spec says
  *   on_exit  once, after a successful container_start, when the container's process has ended
  *   Errors   ERR_INVALID the task's spec cannot be satisfied here (unknown user, missing bind source, bad sysctl): rejected.
  * cb exactly once. On error the container is gone again (nothing half-made stays).
  */
 struct container *container_create(struct exec *e, const pb_task *task, struct image *image,
-				   container_exit_cb on_exit, container_cb cb, void *data);
+				   const struct net_attachment *network, container_exit_cb on_exit,
+				   container_cb cb, void *data);
 
 /* Run it: conmon -> runtime create -> start. cb when the user's process runs (or why not, in the runtime's words). */
 void container_start(struct container *c, container_cb cb);

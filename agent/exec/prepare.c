@@ -3,6 +3,7 @@
 #include "agent/exec/bundle.h"
 #include "agent/exec/caps.h"
 #include "agent/exec/cgroup.h"
+#include "agent/exec/etcfiles.h"
 #include "agent/exec/mounts.h"
 #include "agent/exec/rootfs.h"
 #include "agent/exec/users.h"
@@ -57,35 +58,28 @@ static int put_file(const char *dir, const char *name, const char *text, mode_t 
 	return fchmod(fd, mode) < 0 ? error_set_errno(err, errno, "chmod %s", path) : 0;
 }
 
-/* The host's file, or `otherwise` when it has none: a copy, so that a container cannot write to the
- * host's. */
-static char *host_file(const char *path, const char *otherwise)
-{
-	char *text;
-
-	if (file_read(path, ETC_FILE_MAX, &text, NULL, NULL) < 0)
-		return xstrdup(otherwise);
-	return text;
-}
-
-static const char localhost[] = "127.0.0.1\tlocalhost\n"
-				"::1\tlocalhost ip6-localhost ip6-loopback\n"
-				"fe00::0\tip6-localnet\n"
-				"ff00::0\tip6-mcastprefix\n"
-				"ff02::1\tip6-allnodes\n"
-				"ff02::2\tip6-allrouters\n";
-
-/* Readable by every user of the container: 0644, behind a directory that is closed on the host. */
+/* Copies of the host's files, so that a container cannot write to the host's. Readable by every
+ * user of the container: 0644, behind a directory that is closed on the host. */
 static int make_etc(const struct prepare *p, const char *hostname, bool host_network,
 		    struct error *err)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/etc", p->paths->task_dir);
-	_cleanup_free_ char *hosts = host_network
-					     ? host_file("/etc/hosts", localhost)
-					     : xasprintf("%s127.0.1.1\t%s\n", localhost, hostname);
-	_cleanup_free_ char *resolv = host_file("/etc/resolv.conf", "");
-	_cleanup_free_ char *name = xasprintf("%s\n", hostname);
+	_cleanup_free_ char *host_hosts = NULL, *host_resolv = NULL;
+	_cleanup_free_ char *hosts = NULL, *resolv = NULL, *name = xasprintf("%s\n", hostname);
+	struct etcfiles_input in = {
+		.task = p->task,
+		.hostname = hostname,
+		.host_network = host_network,
+		.hosts = p->hosts,
+		.resolv_conf = p->resolv_conf,
+	};
 
+	file_read("/etc/hosts", ETC_FILE_MAX, &host_hosts, NULL, NULL);
+	file_read("/etc/resolv.conf", ETC_FILE_MAX, &host_resolv, NULL, NULL);
+	in.host_hosts = host_hosts;
+	in.host_resolv = host_resolv;
+	hosts = etcfiles_hosts(&in);
+	resolv = etcfiles_resolv(&in);
 	if (put_file(dir, "hosts", hosts, 0644, err) < 0 ||
 	    put_file(dir, "resolv.conf", resolv, 0644, err) < 0)
 		return -1;
@@ -157,6 +151,7 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 		.hostname = hostname,
 		.init_path = p->init_path,
 		.cgroup_path = p->paths->cgroup,
+		.netns = p->netns,
 		.caps_available = caps_available(),
 		.cgroup_v2 = p->cgroup_v2,
 		.seccomp = p->seccomp,

@@ -25,6 +25,7 @@ struct prepare {
 	const struct image *image;
 	const char *volumes_dir;
 	char *node_id, *node_hostname, *init_path; /* copies: the loop thread may change its own */
+	char *netns, *resolv_conf, *hosts;	   /* as struct net_attachment has them; NULL = none */
 	bool cgroup_v2, seccomp, limit_swap;
 	int ret_stop_signal;
 };

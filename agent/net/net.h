@@ -64,10 +64,15 @@ void net_adopt(struct net *n, const pb_task *task, net_attach_cb cb, void *data)
 /* The task is to stop: take it out of this node's balancing now; cb when its connections have ended or `max_ns` has
  * passed, and at the earliest when the other nodes had time to hear of it. */
 void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb cb, void *data);
-/* The container is gone: drop the namespace. cb exactly once. Also for tasks not attached: then at once. */
+/* The container is gone: drop the namespace. cb exactly once. Also for tasks not attached: then at once. While net_attach()
+ * or net_drain() is under way for it: that one ends first, attaching with ERR_CANCELLED (nothing stays). */
 void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data);
 /* Forget pending callbacks of a task (the agent stops); kernel state stays. */
 void net_forget(struct net *n, const char *task_id);
+
+/* The node leaves its cluster, its tasks are detached: every namespace, link, rule and table of ours goes, and what is known
+ * is forgotten, until net_set_node(). cb exactly once. */
+void net_leave(struct net *n, net_done_cb cb, void *data);
 
 /* ---- looking */
 

@@ -41,6 +41,7 @@ struct box {
 	struct bed *bed;
 	struct container *c;
 	pb_task *task;
+	const struct net_attachment *network; /* of its own; NULL = as the task says */
 	bool created, started, exited, removed, adopted;
 	unsigned exits;
 	enum container_found found;
@@ -303,7 +304,7 @@ static inline void box_on_adopted(void *data, struct container *c, enum containe
 static inline void box_create(struct box *x)
 {
 	x->created = false;
-	x->c = container_create(x->bed->e, x->task, &x->bed->entry.image, box_on_exit,
+	x->c = container_create(x->bed->e, x->task, &x->bed->entry.image, x->network, box_on_exit,
 				box_on_created, x);
 	bed_wait(x->bed, x->created);
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "agent/task.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 
@@ -30,6 +31,16 @@ static const struct row rows[] = {
 	{"then its image is fetched", {.state = TASK_ACCEPTED, RUN, .saved = true}, ACT_PREPARE},
 	{"the image is on its way", {.state = TASK_PREPARING, RUN, .saved = true, .op = OP_IMAGE}, ACT_NONE},
 	{"with the image comes the container", {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true}, ACT_CREATE},
+	{"but first its network", {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .wants_network = true}, ACT_ATTACH},
+	{"which takes its time",
+	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .wants_network = true, .op = OP_NETWORK}, ACT_NONE},
+	{"nothing is attached before it is known what this kernel can do",
+	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .wants_network = true, .probing = true}, ACT_NONE},
+	{"with the network comes the container",
+	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .wants_network = true, .has_network = true, .attached = true},
+	 ACT_CREATE},
+	{"a task that was adopted half-made is attached anew",
+	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .wants_network = true, .attached = true}, ACT_ATTACH},
 	{"a created container makes it ready",
 	 {.state = TASK_PREPARING, RUN, .saved = true, .has_image = true, .has_container = true}, ACT_READY},
 	{"a ready task waits when only READY is wanted",
@@ -41,10 +52,34 @@ static const struct row rows[] = {
 	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true}, ACT_STOP},
 	{"once", {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
 		  .stopping = true}, ACT_NONE},
+	{"a task with a network leaves balancing first",
+	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+	  .wants_network = true, .attached = true}, ACT_DRAIN},
+	{"which takes its time",
+	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+	  .wants_network = true, .attached = true, .draining = true}, ACT_NONE},
+	{"then it is stopped",
+	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+	  .wants_network = true, .attached = true, .drained = true}, ACT_STOP},
+	{"and that once",
+	 {.state = TASK_RUNNING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+	  .wants_network = true, .attached = true, .drained = true, .stopping = true}, ACT_NONE},
+	{"a container whose namespace was removed is stopped at once",
+	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true, .wants_network = true,
+	  .network_lost = true}, ACT_STOP},
+	{"and that once",
+	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true, .wants_network = true,
+	  .network_lost = true, .stopping = true}, ACT_NONE},
 	{"unassigning stops it too", {.state = TASK_RUNNING, .desired = TASK_RUNNING, .has_container = true, .running = true},
 	 ACT_STOP},
 	{"shutdown while the image is fetched cancels that",
 	 {.state = TASK_PREPARING, .desired = TASK_SHUTDOWN, .assigned = true, .saved = true, .op = OP_IMAGE}, ACT_CANCEL},
+	{"and while a network is waited for gives that up",
+	 {.state = TASK_PREPARING, .desired = TASK_SHUTDOWN, .assigned = true, .saved = true, .wants_network = true, .op = OP_NETWORK},
+	 ACT_CANCEL},
+	{"and is told when that is done",
+	 {.state = TASK_PREPARING, .desired = TASK_SHUTDOWN, .assigned = true, .saved = true, .wants_network = true, .op = OP_DETACH},
+	 ACT_NONE},
 	{"shutdown waits for a start under way",
 	 {.state = TASK_STARTING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .op = OP_START}, ACT_NONE},
 	{"a task that never ran is shut down at once",
@@ -52,6 +87,13 @@ static const struct row rows[] = {
 	{"an assigned one as well", {.state = TASK_ASSIGNED, .desired = TASK_REMOVE, .assigned = true}, ACT_SHUTDOWN},
 	{"an ended task is kept for its logs",
 	 {.state = TASK_COMPLETE, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true}, ACT_NONE},
+	{"its addresses are for others",
+	 {.state = TASK_COMPLETE, RUN, .has_container = true, .wants_network = true, .attached = true}, ACT_DETACH},
+	{"but not while it is still being drained",
+	 {.state = TASK_COMPLETE, RUN, .has_container = true, .wants_network = true, .attached = true, .draining = true}, ACT_NONE},
+	{"nor while its process runs",
+	 {.state = TASK_FAILED, RUN, .has_container = true, .wants_network = true, .attached = true, .running = true}, ACT_NONE},
+	{"nothing is forgotten while it is being drained", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN, .draining = true}, ACT_NONE},
 	{"until the manager drops it", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN, .has_container = true}, ACT_REMOVE},
 	{"removal takes its time", {.state = TASK_FAILED, .desired = TASK_SHUTDOWN, .has_container = true, .op = OP_REMOVE},
 	 ACT_NONE},
@@ -81,10 +123,20 @@ static void exit_codes(void **state)
 	assert_int_equal(task_state_of_exit(0, true), TASK_SHUTDOWN);
 }
 
+static void drains_are_bounded(void **state)
+{
+	(void)state;
+	assert_int_equal(task_drain_ns(10 * NS_PER_SEC), 5 * NS_PER_SEC);
+	assert_int_equal(task_drain_ns(2 * NS_PER_SEC), 2 * NS_PER_SEC);
+	assert_int_equal(task_drain_ns(0), 0);
+	assert_int_equal(task_drain_ns(-1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row),
+		cmocka_unit_test(drains_are_bounded),
 		cmocka_unit_test(exit_codes),
 	};
 

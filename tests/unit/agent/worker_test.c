@@ -1,6 +1,6 @@
 /*
- * What assignment sets, restarts and the end of the agent make of tasks. Database and reporter are the real ones; containers
- * and images are played here: each call is answered by the next turn(), as the real ones answer later.
+ * What assignment sets, restarts and the end of the agent make of tasks. Database and reporter are the real ones; containers,
+ * images and networks are played here: each call is answered by the next turn(), as the real ones answer later.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "agent/reporter.h"
 #include "agent/taskdb.h"
 #include "agent/worker.h"
@@ -56,6 +57,10 @@ static struct {
 	bool hold_images, deaf;        /* images do not come; containers ignore the signal */
 	struct image_job *jobs[CONTAINERS_MAX];
 	unsigned n_jobs;
+	struct network *networks[CONTAINERS_MAX]; /* calls under way, and what is attached */
+	unsigned n_networks, attached, detached, drained;
+	bool hold_attach, hold_drain;
+	struct error attach_error, adopt_error;
 } play;
 
 static struct image an_image = {.digest = "sha256:1234"};
@@ -81,11 +86,16 @@ static struct container *add(const pb_task *task, container_exit_cb on_exit, voi
 	return c;
 }
 
-struct container *container_create(struct exec *e, const pb_task *task, struct image *image, container_exit_cb on_exit,
-				   container_cb cb, void *data)
+static struct network *network_of_task(const char *id);
+static bool is_attached(const char *id);
+
+struct container *container_create(struct exec *e, const pb_task *task, struct image *image,
+				   const struct net_attachment *network, container_exit_cb on_exit, container_cb cb, void *data)
 {
 	struct container *c = add(task, on_exit, data, CALL_CREATE);
 
+	assert_non_null(network);
+	assert_true(is_attached(task->id));
 	c->cb = cb;
 	play.created++;
 	return c;
@@ -183,6 +193,126 @@ static void answer_container(struct container *c)
 	}
 }
 
+/* ---------------------------------------------------------------- networks */
+
+struct network {
+	char id[32];
+	bool attached, forgotten;
+	net_attach_cb attach;
+	net_done_cb drain, detach;
+	void *data;
+	struct error err;
+	int64_t drain_ns;
+};
+
+static const struct net_attachment an_attachment = {.netns = "/run/skein/net/task", .hosts = ""};
+
+static struct network *network_of_task(const char *id)
+{
+	for (unsigned i = 0; i < play.n_networks; i++)
+		if (str_eq(play.networks[i]->id, id))
+			return play.networks[i];
+	return NULL;
+}
+
+static bool is_attached(const char *id)
+{
+	struct network *n = network_of_task(id);
+
+	return n && n->attached;
+}
+
+static struct network *network_for(const char *id, void *data)
+{
+	struct network *n = network_of_task(id);
+
+	if (!n) {
+		assert_true(play.n_networks < CONTAINERS_MAX);
+		n = play.networks[play.n_networks++] = xnew(struct network);
+		snprintf(n->id, sizeof(n->id), "%s", id);
+	}
+	n->data = data;
+	n->forgotten = false;
+	return n;
+}
+
+bool net_wanted(const pb_task *task)
+{
+	return !str_eq(task->spec->network, "none") && !str_eq(task->spec->network, "host");
+}
+
+void net_attach(struct net *net, const pb_task *task, net_attach_cb cb, void *data)
+{
+	struct network *n = network_for(task->id, data);
+
+	assert_null(n->attach);
+	assert_false(n->attached);
+	n->attach = cb;
+	n->err = play.attach_error;
+	play.attached++;
+}
+
+void net_adopt(struct net *net, const pb_task *task, net_attach_cb cb, void *data)
+{
+	struct network *n = network_for(task->id, data);
+
+	n->attach = cb;
+	n->err = play.adopt_error;
+}
+
+void net_drain(struct net *net, const char *task_id, int64_t max_ns, net_done_cb cb, void *data)
+{
+	struct network *n = network_for(task_id, data);
+
+	assert_null(n->drain);
+	n->drain = cb;
+	n->drain_ns = max_ns;
+	play.drained++;
+}
+
+void net_detach(struct net *net, const char *task_id, net_done_cb cb, void *data)
+{
+	struct network *n = network_for(task_id, data);
+	struct container *c = container_of_task(task_id);
+
+	assert_null(n->detach);
+	assert_false(c && c->running);
+	n->detach = cb;
+	play.detached++;
+}
+
+void net_forget(struct net *net, const char *task_id)
+{
+	struct network *n = network_of_task(task_id);
+
+	if (n)
+		n->forgotten = true;
+}
+
+static void answer_network(struct network *n)
+{
+	static const struct error cancelled = {.code = ERR_CANCELLED, .msg = "given up"};
+	net_attach_cb attach = n->attach;
+	net_done_cb drain = n->drain, detach = n->detach;
+
+	if (n->forgotten)
+		return;
+	if (attach && (!play.hold_attach || detach)) {
+		const struct error *err = detach ? &cancelled : error_is_set(&n->err) ? &n->err : NULL;
+
+		n->attach = NULL;
+		n->attached = err == NULL;
+		attach(n->data, err ? NULL : &an_attachment, err);
+	} else if (drain && (!play.hold_drain || detach)) {
+		n->drain = NULL;
+		drain(n->data, NULL);
+	} else if (detach) {
+		n->detach = NULL;
+		n->attached = false;
+		detach(n->data, NULL);
+	}
+}
+
 /* ---------------------------------------------------------------- images */
 
 struct image *image_ref(struct image *image)
@@ -240,6 +370,7 @@ struct world {
 	bool closed;
 	unsigned stopped;
 	int64_t seen[TASK_REMOVE + 1]; /* statuses sent, by state */
+	uint64_t sent;                 /* sequence of the last batch; acknowledged by the next turn() */
 };
 
 static int send_batch(void *data, const Skein__StatusReports *batch)
@@ -248,6 +379,7 @@ static int send_batch(void *data, const Skein__StatusReports *batch)
 
 	for (size_t i = 0; i < batch->n_reports; i++)
 		w->seen[batch->reports[i]->status->state]++;
+	w->sent = batch->sequence;
 	return 0;
 }
 
@@ -258,10 +390,15 @@ static bool exec_ready(void *data, struct error *err)
 	return !probing;
 }
 
+static bool net_ready(void *data, struct error *err)
+{
+	return true;
+}
+
 static void open_worker(struct world *w)
 {
 	struct error err = ERROR_INIT;
-	struct worker_options options = {.loop = &w->loop, .exec_ready = exec_ready, .data = w};
+	struct worker_options options = {.loop = &w->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = w};
 
 	w->db = taskdb_new(&w->loop, w->dir, &err);
 	assert_non_null(w->db);
@@ -279,8 +416,15 @@ static void on_db_closed(void *data)
 
 static void turn(struct world *w)
 {
+	uint64_t sent;
+
 	uv_run(&w->loop, UV_RUN_NOWAIT);
+	sent = w->sent;
+	w->sent = 0;
+	reporter_ack(w->reporter, sent); /* which may send the next */
 	answer_image();
+	for (unsigned i = 0; i < play.n_networks; i++)
+		answer_network(play.networks[i]);
 	for (unsigned i = 0; i < play.n; i++)
 		answer_container(&play.list[i]);
 }
@@ -331,6 +475,8 @@ static int teardown(void **state)
 
 	close_worker(w);
 	assert_int_equal(uv_loop_close(&w->loop), 0);
+	while (play.n_networks > 0)
+		free(play.networks[--play.n_networks]);
 	file_remove_tree(w->dir, NULL);
 	free(w);
 	return 0;
@@ -584,7 +730,7 @@ static void a_stop_under_way_is_sent_again(void **state)
 	play.found = CONTAINER_RUNNING;
 	play.deaf = true;
 	worker_adopt(w->worker);
-	until(w, container_of_task(T1)->stops == 1);
+	until(w, container_of_task(T1) && container_of_task(T1)->stops == 1);
 	play.deaf = false;
 	until(w, w->seen[TASK_SHUTDOWN] > 0);
 	assert_int_equal(container_of_task(T1)->stops, 1);
@@ -647,6 +793,150 @@ static void a_directory_of_no_task_is_removed(void **state)
 	until(w, play.n == 1 && play.list[0].gone);
 	assert_int_equal(play.list[0].stops, 1);
 	until(w, !on_disk(w, T2));
+}
+
+/* ---------------------------------------------------------------- networks */
+
+static void a_network_lasts_from_before_the_container_to_its_end(void **state)
+{
+	struct world *w = *state;
+
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1) && w->seen[TASK_RUNNING] > 0);
+	assert_true(is_attached(T1));
+	assert_int_equal(play.drained, 0);
+	must_apply(w, (struct part){.from = 1, .to = 2, .update = {T1}, .desired = TASK_SHUTDOWN});
+	until(w, w->seen[TASK_SHUTDOWN] > 0 && !is_attached(T1));
+	assert_int_equal(play.drained, 1);
+	assert_int_equal(network_of_task(T1)->drain_ns, 7); /* not longer than the grace period */
+	/* its files stay until the manager drops it */
+	assert_non_null(container_of_task(T1));
+	must_apply(w, (struct part){.from = 2, .to = 3, .remove = {T1}});
+	until(w, !on_disk(w, T1));
+	assert_int_equal(play.attached, 1);
+	assert_int_equal(play.detached, 1);
+}
+
+static void the_stop_signal_waits_for_the_drain(void **state)
+{
+	struct world *w = *state;
+
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1));
+	play.hold_drain = true;
+	must_apply(w, (struct part){.from = 1, .to = 2, .update = {T1}, .desired = TASK_SHUTDOWN});
+	for (int i = 0; i < 20; i++)
+		turn(w);
+	assert_int_equal(container_of_task(T1)->stops, 0);
+	play.hold_drain = false;
+	until(w, w->seen[TASK_SHUTDOWN] > 0);
+	assert_int_equal(container_of_task(T1)->stops, 1);
+	assert_int_equal(play.drained, 1);
+}
+
+static void an_end_while_draining_is_told_at_once(void **state)
+{
+	struct world *w = *state;
+
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1));
+	play.hold_drain = true;
+	must_apply(w, (struct part){.from = 1, .to = 2, .remove = {T1}});
+	until(w, play.drained == 1);
+	end_process(container_of_task(T1), 1);
+	until(w, w->seen[TASK_SHUTDOWN] > 0);
+	assert_true(on_disk(w, T1));
+	play.hold_drain = false;
+	until(w, !on_disk(w, T1));
+	assert_int_equal(play.detached, 1);
+}
+
+static void a_network_that_cannot_be_made_rejects_the_task(void **state)
+{
+	struct world *w = *state;
+
+	error_set(&play.attach_error, ERR_TIMEOUT, "network backend: nothing was heard of it");
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, w->seen[TASK_REJECTED] > 0);
+	assert_int_equal(play.created, 0);
+	must_apply(w, (struct part){.from = 1, .to = 2, .remove = {T1}});
+	until(w, !on_disk(w, T1));
+	assert_int_equal(play.detached, 0);
+}
+
+static void waiting_for_a_network_is_given_up(void **state)
+{
+	struct world *w = *state;
+
+	play.hold_attach = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, play.attached == 1);
+	must_apply(w, (struct part){.from = 1, .to = 2, .remove = {T1}});
+	until(w, !on_disk(w, T1));
+	assert_int_equal(play.detached, 1);
+	assert_int_equal(play.created, 0);
+	assert_int_equal(w->seen[TASK_REJECTED], 0);
+}
+
+static void a_container_without_its_namespace_is_replaced(void **state)
+{
+	struct world *w = *state;
+
+	error_set(&play.adopt_error, ERR_NOT_FOUND, "no namespace");
+	save(w, TASK_RUNNING, TASK_RUNNING);
+	play.found = CONTAINER_RUNNING;
+	worker_adopt(w->worker);
+	until(w, w->seen[TASK_FAILED] > 0);
+	assert_int_equal(container_of_task(T1)->stops, 1);
+	assert_int_equal(play.drained, 0);
+	assert_int_equal(w->seen[TASK_SHUTDOWN], 0);
+}
+
+static void a_network_that_is_not_understood_leaves_the_container_alone(void **state)
+{
+	struct world *w = *state;
+
+	error_set(&play.adopt_error, ERR_INTERNAL, "netlink: busy");
+	save(w, TASK_RUNNING, TASK_RUNNING);
+	play.found = CONTAINER_RUNNING;
+	worker_adopt(w->worker);
+	until(w, worker_running(w->worker) == 1 && runs(T1));
+	for (int i = 0; i < 20; i++)
+		turn(w);
+	assert_int_equal(container_of_task(T1)->stops, 0);
+	must_apply(w, (struct part){.complete = true, .to = 1});
+	until(w, !on_disk(w, T1));
+	assert_int_equal(play.detached, 1);
+}
+
+static void what_an_ended_task_left_is_detached(void **state)
+{
+	struct world *w = *state;
+
+	save(w, TASK_RUNNING, TASK_FAILED);
+	play.found = CONTAINER_EXITED;
+	worker_adopt(w->worker);
+	until(w, play.detached == 1 && !is_attached(T1));
+	assert_true(on_disk(w, T1));
+}
+
+static void networks_outlive_the_agent(void **state)
+{
+	struct world *w = *state;
+
+	play.hold_attach = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, play.attached == 1);
+	close_worker(w);
+	assert_int_equal(play.detached, 0);
+	network_of_task(T1)->attach = NULL; /* forgotten: the next agent asks anew */
+	play.hold_attach = false;
+	play.found = CONTAINER_GONE;
+	error_set(&play.adopt_error, ERR_NOT_FOUND, "no namespace");
+	open_worker(w);
+	worker_adopt(w->worker);
+	until(w, runs(T1));
+	assert_int_equal(play.attached, 2);
 }
 
 /* ---------------------------------------------------------------- the agent ends */
@@ -719,6 +1009,15 @@ int main(void)
 		T(a_start_cut_off_leaves_nothing),
 		T(a_preparation_cut_off_begins_again),
 		T(a_directory_of_no_task_is_removed),
+		T(a_network_lasts_from_before_the_container_to_its_end),
+		T(the_stop_signal_waits_for_the_drain),
+		T(an_end_while_draining_is_told_at_once),
+		T(a_network_that_cannot_be_made_rejects_the_task),
+		T(waiting_for_a_network_is_given_up),
+		T(a_container_without_its_namespace_is_replaced),
+		T(a_network_that_is_not_understood_leaves_the_container_alone),
+		T(what_an_ended_task_left_is_detached),
+		T(networks_outlive_the_agent),
 		T(frozen_tasks_go_no_step_further),
 		T(containers_outlive_the_agent),
 		T(a_task_being_saved_starts_nothing),

@@ -440,7 +440,7 @@ static void thirty_at_once(void **state)
 
 	for (int i = 0; i < MANY; i++) {
 		box_init(&x[i], &bed, "exec sleep 1000");
-		x[i].c = container_create(bed.e, x[i].task, &bed.entry.image, box_on_exit,
+		x[i].c = container_create(bed.e, x[i].task, &bed.entry.image, NULL, box_on_exit,
 					  box_on_created, &x[i]);
 	}
 	for (int i = 0; i < MANY; i++) {

@@ -118,7 +118,8 @@ static void network_and_sysctls(void **state)
 	} rows[] = {{"none", "net.ipv4.ip_forward", true}, {"host", "net.ipv4.ip_forward", false},
 		    {"host", "kernel.shmmax", true},	   {"none", "fs.mqueue.msg_max", true},
 		    {"none", "vm.swappiness", false},	   {"none", "kernel.hostname", false},
-		    {"bridge", "kernel.sem", false},	   {"", "kernel.sem", true}};
+		    {"bridge", "kernel.sem", true},	   {"", "kernel.sem", true},
+		    {"br0", "kernel.sem", false}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct fixture f;
@@ -128,11 +129,44 @@ static void network_and_sysctls(void **state)
 		pb_kv_set(&f.spec->n_sysctls, &f.spec->sysctls, rows[i].key, "1");
 		assert_int_equal(fixture_build(&f) != NULL, rows[i].ok);
 		if (!rows[i].ok)
-			assert_non_null(strstr(f.err.msg, str_eq(rows[i].network, "bridge")
-								  ? "bridge"
+			assert_non_null(strstr(f.err.msg, str_eq(rows[i].network, "br0")
+								  ? "br0"
 								  : rows[i].key));
 		fixture_fini(&f);
 	}
+}
+
+static json_t *network_namespace(json_t *config)
+{
+	size_t i;
+	json_t *n;
+
+	json_array_foreach(at(config, "linux.namespaces"), i, n) if (str_eq(
+		json_string_value(json_object_get(n, "type")), "network")) return n;
+	return NULL;
+}
+
+static void network_namespace_by_path(void **state)
+{
+	struct fixture f;
+	json_t *n;
+
+	fixture_init(&f);
+	f.in.netns = "/run/skein/net/task-1";
+	n = network_namespace(fixture_build(&f));
+	assert_string_equal(json_string_value(json_object_get(n, "path")), f.in.netns);
+	f.in.netns = "";
+	n = network_namespace(fixture_build(&f));
+	assert_non_null(n);
+	assert_null(json_object_get(n, "path"));
+	/* with one of its own, its sysctls still apply */
+	f.in.netns = "/run/skein/net/task-1";
+	pb_set_str(&f.task->spec->network, "");
+	pb_kv_set(&f.spec->n_sysctls, &f.spec->sysctls, "net.ipv4.ip_forward", "1");
+	assert_string_equal(json_string_value(json_object_get(at(fixture_build(&f), "linux.sysctl"),
+							      "net.ipv4.ip_forward")),
+			    "1");
+	fixture_fini(&f);
 }
 
 static void host_network_has_no_namespace(void **state)
@@ -240,6 +274,7 @@ int main(void)
 		cmocka_unit_test(command_replaces_entrypoint_and_cmd),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(network_and_sysctls),
+		cmocka_unit_test(network_namespace_by_path),
 		cmocka_unit_test(host_network_has_no_namespace),
 		cmocka_unit_test(hostname),
 		cmocka_unit_test(ulimits),
