@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #define SHOWN 200
+#define RANGE_MAX 1000
 #define ACCEPTED                                                                                   \
 	"expected [HOSTIP:]PUBLISHED:TARGET[/tcp|udp|sctp], TARGET, or "                           \
 	"published=,target=,protocol=,mode=,host-ip="
@@ -209,7 +210,9 @@ static pb_port *port_at(const struct publish *p, uint32_t i)
 static bool has_port(pb_port *const *list, size_t n, const pb_port *port)
 {
 	for (size_t i = 0; i < n; i++)
-		if (pb_equal(list[i], port))
+		if (list[i]->published == port->published && list[i]->target == port->target &&
+		    list[i]->mode == port->mode && str_eq(list[i]->protocol, port->protocol) &&
+		    str_eq(list[i]->host_ip, port->host_ip))
 			return true;
 	return false;
 }
@@ -227,6 +230,9 @@ int value_publish(const char *text, size_t *n, pb_port ***list, struct error *er
 				 "\"%.*s\": published are %u ports, targets %u: expected as many",
 				 SHOWN, text, p.published.last - p.published.first + 1,
 				 p.target.last - p.target.first + 1);
+	if (p.target.last - p.target.first >= RANGE_MAX)
+		return error_set(err, ERR_INVALID, "\"%.*s\": expected a range of at most %d ports",
+				 SHOWN, text, RANGE_MAX);
 	for (uint32_t i = 0; i <= p.target.last - p.target.first; i++) {
 		_cleanup_pb_ pb_port *port = port_at(&p, i);
 

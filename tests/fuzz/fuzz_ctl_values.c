@@ -3,6 +3,8 @@
 #include "clusterctl/auth.h"
 #include "clusterctl/template.h"
 #include "clusterctl/values.h"
+#include "clusterctl/values_net.h"
+#include "clusterctl/values_port.h"
 
 #include "common/error.h"
 #include "common/mem.h"
@@ -53,6 +55,42 @@ static void parse_filter(const char *text, struct error *err)
 		abort();
 }
 
+static void parse_publish(const char *text, struct error *err)
+{
+	_cleanup_pb_ pb_endpoint_spec *e = pb_new(&skein__endpoint_spec__descriptor);
+	_cleanup_free_ char *shown = NULL;
+
+	if (value_publish(text, &e->n_ports, &e->ports, err) < 0 && e->n_ports > 0)
+		abort();
+	for (size_t i = 0; i < e->n_ports; i++)
+		if (e->ports[i]->target < 1 || e->ports[i]->target > 65535 || e->ports[i]->published > 65535 ||
+		    (*e->ports[i]->host_ip && (int)e->ports[i]->mode != PUBLISH_HOST))
+			abort();
+	shown = ports_text(e->ports, e->n_ports, -1);
+	if (e->n_ports > 0 && !*shown)
+		abort();
+	value_publish_rm(text, &e->n_ports, &e->ports, err);
+}
+
+static void parse_network(const char *text, struct error *err)
+{
+	_cleanup_pb_ pb_attachment_config *c = value_network(text, err);
+	_cleanup_pb_ pb_container_spec *container = pb_new(&skein__container_spec__descriptor);
+	_cleanup_free_ char *line = value_host(text, err), *server = value_dns_server(text, err);
+
+	if (c && !*c->network_id)
+		abort();
+	if (line && (strchr(line, '\n') || !strchr(line, ' ')))
+		abort();
+	if (line)
+		pb_strs_add(&container->n_hosts, &container->hosts, line);
+	if (value_host_rm(text, &container->n_hosts, &container->hosts, err) == 0 && container->n_hosts > 0)
+		abort();
+	value_dns_search(text, err);
+	value_dns_option(text, err);
+	value_addr_pool(text, 24, err);
+}
+
 static void parse_small(const char *text, struct error *err)
 {
 	_cleanup_free_ char *cap = value_capability(text, err);
@@ -91,6 +129,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 'k':
 		parse_filter(text, &err);
+		break;
+	case 'p':
+		parse_publish(text, &err);
+		break;
+	case 'n':
+		parse_network(text, &err);
 		break;
 	case 't':
 		template_parse(text, &t, &err);

@@ -97,6 +97,7 @@ static void refused_ports(void **state)
 		{"8010-8000:80-90", "\"8010-8000\": the range ends before it begins"},
 		{"8000-8010:80", "\"8000-8010:80\": published are 11 ports, targets 1: expected as many"},
 		{"8000:80-81", "published are 1 ports, targets 2"},
+		{"1-1001", "\"1-1001\": expected a range of at most 1000 ports"},
 		{"8000-:80", "\"8000-\": expected a port"},
 		{"8000-8001-8002:80-82", "expected a port"},
 		{"host:8080:80", "host address \"host\": expected an IP address"},
@@ -112,7 +113,7 @@ static void refused_ports(void **state)
 		{"target=80,mode=ingress,host-ip=10.0.0.1", "host-ip=10.0.0.1 goes only with mode=host"},
 		{"target=80,host-ip=x", "host address \"x\""},
 		{"target=80,published=1-2", "published are 2 ports, targets 1"},
-		{"target=\"80", "a quote is not closed"},
+		{"\"target=80", "a quote is not closed"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
