@@ -1,0 +1,53 @@
+/*
+ * dns - names for tasks: answers at 127.0.0.11:53 inside each task's namespace, from the model's memory; what it does not
+ * know goes to the host's resolvers (or the spec's), asked from the host's namespace.
+ *
+ *   dns_lookup.c   which name stands for which addresses (pure)
+ *   dns_answer.c   packet in, packet out, or "forward" (pure)
+ *   dns_forward.c  questions under way to resolvers
+ *   dns_client.c   TCP connections of tasks
+ *   dns.c          sockets of tasks
+ * Loop thread, except dns_sockets_open().
+ */
+#pragma once
+#include "proto/pb.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct dns;
+struct error;
+struct model;
+
+struct dns_options {
+	uv_loop_t *loop;
+	const struct model *model;    /* read at each question */
+	const char *resolv_path;      /* NULL = /etc/resolv.conf: read again when it changes */
+	const char *upstream_port;    /* NULL = "53" */
+};
+
+struct dns *dns_new(const struct dns_options *options);
+/* closed once, later. */
+void dns_close(struct dns *d, void (*closed)(void *data), void *data);
+
+struct dns_sockets {
+	int udp, tcp;
+};
+#define DNS_SOCKETS_NONE ((struct dns_sockets){-1, -1})
+
+/*
+ * Open the sockets in the namespace that this thread is in (netns_run(): the loopback must be up). Any thread.
+ *   Errors  ERR_EXISTS something else listens there
+ */
+int dns_sockets_open(struct dns_sockets *ret, struct error *err);
+void dns_sockets_close(struct dns_sockets *s);
+
+/* Answer a task's questions; takes the sockets over. The task is copied. A task that is there already gets the new sockets. */
+void dns_attach(struct dns *d, const pb_task *task, struct dns_sockets *sockets);
+/* No more of them. Unknown: fine. Before its namespace is dropped. */
+void dns_detach(struct dns *d, const char *task_id);
+/* Are its questions answered? */
+bool dns_serves(const struct dns *d, const char *task_id);
+
+/* Text of the task's /etc/resolv.conf. Yours. */
+char *dns_resolv_conf(struct dns *d, const pb_task *task);
