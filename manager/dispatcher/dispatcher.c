@@ -8,6 +8,7 @@
 #include "common/tcp.h"
 #include "doubt.h"
 #include "manager/store/store.h"
+#include "netindex.h"
 #include "peers.h"
 
 #include <stdio.h>
@@ -220,22 +221,42 @@ static void list_managers(const struct view *v, struct strv *out)
 		qsort(out->v, out->n, sizeof(*out->v), by_text);
 }
 
+struct flush {
+	const struct view *view;
+	struct peers *peers;
+	struct strv managers;
+	bool listed;
+};
+
+const struct strv *flush_managers(struct flush *flush)
+{
+	if (!flush->listed)
+		list_managers(flush->view, &flush->managers);
+	flush->listed = true;
+	return &flush->managers;
+}
+
+struct peers *flush_peers(struct flush *flush)
+{
+	if (!flush->peers)
+		flush->peers = peers_new(flush->view);
+	return flush->peers;
+}
+
 static void on_turn(uv_idle_t *idle)
 {
 	struct dispatcher *d = idle->data;
-	struct view *v = store_view(d->store);
-	struct peers *peers = peers_new(v);
-	_cleanup_strv_ struct strv managers = {0};
+	struct flush flush = {.view = store_view(d->store)};
 	struct session *s;
 
 	uv_idle_stop(idle);
-	list_managers(v, &managers);
 	while ((s = TAILQ_FIRST(&d->dirty))) {
 		TAILQ_REMOVE(&d->dirty, s, dirty_entry);
 		s->dirty = false;
-		session_flush(s, peers, &managers);
+		session_flush(s, &flush);
 	}
-	peers_free(peers);
+	peers_free(flush.peers);
+	strv_fini(&flush.managers);
 }
 
 void dispatcher_flush_soon(struct dispatcher *d)
@@ -244,18 +265,18 @@ void dispatcher_flush_soon(struct dispatcher *d)
 		uv_idle_start(&d->turn, on_turn);
 }
 
-static void mark_node(struct dispatcher *d, const char *node_id, bool check_node)
+static void mark_tasks(struct dispatcher *d, const char *node_id)
 {
 	struct session *s = str_empty(node_id) ? NULL : session_of_node(d, node_id);
 
 	if (s)
-		session_mark(s, check_node);
+		session_mark(s, MARK_TASKS);
 }
 
 static void mark_all(struct dispatcher *d)
 {
 	for (struct session *s = d->by_node; s; s = s->hh.next)
-		session_mark(s, true);
+		session_mark(s, MARK_NODE);
 }
 
 /* ---------------------------------------------------------------- what the store says */
@@ -265,9 +286,9 @@ static void on_task_event(struct dispatcher *d, const struct store_event *e)
 	const pb_task *old = e->old, *now = e->now;
 
 	if (old)
-		mark_node(d, old->node_id, false);
+		mark_tasks(d, old->node_id);
 	if (now)
-		mark_node(d, now->node_id, false);
+		mark_tasks(d, now->node_id);
 }
 
 static const char *manager_address(const pb_node *node)
@@ -314,7 +335,7 @@ static void on_node_event(struct dispatcher *d, const struct store_event *e)
 		return;
 	}
 	if (s)
-		session_mark(s, true);
+		session_mark(s, MARK_NODE);
 	if (s && s->registered && !s->ended && !str_eq(manager_of(now), d->node_id) &&
 	    !str_eq(manager_of(now), manager_of(old)) && !str_empty(manager_of(now))) {
 		struct error err = ERROR_INIT;
@@ -342,12 +363,15 @@ static void on_events(void *data, const struct store_event *events, size_t n)
 	struct dispatcher *d = data;
 
 	for (size_t i = 0; i < n; i++) {
-		switch (events[i].kind) {
+		const struct store_event *e = &events[i];
+
+		netindex_event(d->net, store_view(d->store), e->kind, e->id, e->old, e->now);
+		switch (e->kind) {
 		case KIND_TASK:
-			on_task_event(d, &events[i]);
+			on_task_event(d, e);
 			break;
 		case KIND_NODE:
-			on_node_event(d, &events[i]);
+			on_node_event(d, e);
 			break;
 		case KIND_CLUSTER:
 			mark_all(d);
@@ -375,6 +399,20 @@ static struct liveness_params params_of(const struct dispatcher_options *options
 	return p;
 }
 
+/* What is there already; the rest comes as events. */
+static struct netindex *index_services(const struct view *v)
+{
+	struct netindex *ix = netindex_new();
+	_cleanup_free_ const void **services = NULL;
+	size_t n;
+
+	services = view_list(v, KIND_SERVICE, &n);
+	for (size_t i = 0; i < n; i++)
+		netindex_event(ix, v, KIND_SERVICE, ((const pb_service *)services[i])->id, NULL,
+			       services[i]);
+	return ix;
+}
+
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 {
 	struct dispatcher *d = xnew(struct dispatcher);
@@ -383,6 +421,7 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 	d->loop = options->loop;
 	d->store = options->store;
 	d->node_id = xstrdup(options->node_id);
+	d->net = index_services(store_view(d->store));
 	d->liveness = liveness_new(&params, options->node_id, clock_mono_ns());
 	d->busy_ns = options->busy_ns ? options->busy_ns : BUSY_DEFAULT_NS;
 	TAILQ_INIT(&d->dirty);
@@ -448,6 +487,7 @@ static void on_closed(void *data)
 	nodes_free(d);
 	reports_free(d);
 	liveness_free(d->liveness);
+	netindex_free(d->net);
 	free(d->node_id);
 	free(d);
 	if (c.closed)

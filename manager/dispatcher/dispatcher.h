@@ -46,7 +46,7 @@ void dispatcher_manager_alive(struct dispatcher *d, const char *node_id, bool al
 /* For metrics. */
 struct dispatcher_stats {
 	size_t sessions;
-	uint64_t registrations, beats, reports, reports_dropped, assignments, nodes_down, stalls;
+	uint64_t registrations, beats, reports, reports_dropped, assignments, net_states, nodes_down, stalls;
 	int64_t beat_period_ns;
 };
 const struct dispatcher_stats *dispatcher_stats(struct dispatcher *d);

@@ -13,6 +13,8 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+struct netfeed;
+struct netindex;
 struct peers;
 struct rpc_call;
 struct store_event;
@@ -38,7 +40,8 @@ struct session {
 	bool registered;	/* Registered was sent: the agent is served */
 	bool ended;		/* we ended the call; what still arrives is ignored */
 	bool left;		/* the node leaves the cluster: its end needs no grace */
-	bool dirty, check_node; /* to be looked at in flush; check_node: the NodeUpdate, too */
+	bool dirty;		/* to be looked at in flush, at what `marks` says */
+	unsigned marks;
 	bool blocked;		/* waits for on_drain */
 	bool paused;
 	bool probing;	  /* etcd is asked whether the node is really unknown */
@@ -48,6 +51,7 @@ struct session {
 	Skein__Register *reg;
 	Skein__NodeUpdate *told;
 	struct assign *assign;
+	struct netfeed *net; /* while current and registered */
 	unsigned queued_reports;
 	int64_t asked; /* CLOCK_MONOTONIC, 0 = not since it was heard last; see doubt.h */
 	bool busy;     /* silent, but its host answered */
@@ -87,6 +91,7 @@ struct dispatcher {
 	bool probing;				  /* of etcd's majority: on its way */
 	int64_t probe_begun, probe_failing_since; /* CLOCK_MONOTONIC */
 
+	struct netindex *net;
 	struct session *by_node;
 	TAILQ_HEAD(, session) dirty;
 	uv_idle_t turn;	  /* flushes dirty sessions at the end of a turn */
@@ -110,10 +115,13 @@ void session_end(struct session *s, const struct error *err);
 void session_proceed(struct session *s);
 /* The node is READY in etcd: answer the registration and serve the agent. */
 void session_registered(struct session *s);
-void session_mark(struct session *s, bool check_node);
+/* Something may have changed; its networks know that themselves. */
+enum session_marks { MARK_NODE = 1, MARK_TASKS = 2 };
+void session_mark(struct session *s, unsigned marks);
 struct session *session_of_node(struct dispatcher *d, const char *node_id);
-/* Send what changed. managers: "host:port" of all. */
-void session_flush(struct session *s, struct peers *peers, const struct strv *managers);
+/* Send what changed: networks before the tasks that need them. */
+struct flush;
+void session_flush(struct session *s, struct flush *flush);
 void session_ack(struct dispatcher *d, const struct report_message *m);
 void session_send_beat(struct session *s, uint64_t sequence, int64_t period);
 
@@ -137,6 +145,9 @@ void reports_free(struct dispatcher *d);
 void reports_add(struct session *s, Skein__StatusReports *reports);
 
 /* ---- dispatcher.c */
+/* "host:port" of all managers, and who has images: found once per round of messages, when asked for. */
+const struct strv *flush_managers(struct flush *flush);
+struct peers *flush_peers(struct flush *flush);
 /* Some session is dirty: send at the end of this turn of the loop. */
 void dispatcher_flush_soon(struct dispatcher *d);
 /* Judge soon: something happened that may need a timer. */

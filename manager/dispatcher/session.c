@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "common/str.h"
 #include "manager/store/store.h"
+#include "netfeed.h"
 #include "nodestate.h"
 #include "peers.h"
 #include "rpc/rpc.h"
@@ -37,6 +38,8 @@ static void unlink_session(struct session *s)
 	if (s->current)
 		HASH_DEL(s->d->by_node, s);
 	s->current = false;
+	netfeed_free(s->net);
+	s->net = NULL;
 }
 
 void session_end(struct session *s, const struct error *err)
@@ -138,6 +141,11 @@ void session_proceed(struct session *s)
 	dispatcher_judge_soon(s->d);
 }
 
+static void on_net_touched(void *data)
+{
+	session_mark(data, 0);
+}
+
 void session_registered(struct session *s)
 {
 	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
@@ -148,6 +156,7 @@ void session_registered(struct session *s)
 		return;
 	s->registered = true;
 	s->assign = assign_new(s->node_id);
+	s->net = netfeed_new(s->d->net, s->node_id, on_net_touched, s);
 	liveness_session(s->d->liveness, s->node_id, period, clock_mono_ns());
 	registered.session_id = s->id;
 	registered.beat_period = period;
@@ -159,15 +168,15 @@ void session_registered(struct session *s)
 		 kv_str("address", s->reg->address));
 	pb_free(s->reg);
 	s->reg = NULL;
-	session_mark(s, true);
+	session_mark(s, MARK_NODE | MARK_TASKS);
 	dispatcher_judge_soon(s->d);
 }
 
 /* ---------------------------------------------------------------- down: what the agent is to do */
 
-void session_mark(struct session *s, bool check_node)
+void session_mark(struct session *s, unsigned marks)
 {
-	s->check_node |= check_node;
+	s->marks |= marks;
 	if (s->dirty || s->blocked || !s->registered || s->ended)
 		return;
 	s->dirty = true;
@@ -175,7 +184,8 @@ void session_mark(struct session *s, bool check_node)
 	dispatcher_flush_soon(s->d);
 }
 
-static void send_node_update(struct session *s, const struct strv *managers)
+/* False: the session may be gone. */
+static bool send_node_update(struct session *s, const struct strv *managers)
 {
 	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
 	_cleanup_pb_ Skein__NodeUpdate *update = NULL;
@@ -184,7 +194,7 @@ static void send_node_update(struct session *s, const struct strv *managers)
 	const pb_cluster *cluster = view_cluster(v);
 
 	if (!node)
-		return;
+		return true;
 	update = pb_new(&skein__node_update__descriptor);
 	update->role = node->spec ? node->spec->role : node->role;
 	for (size_t i = 0; i < managers->n; i++)
@@ -192,39 +202,76 @@ static void send_node_update(struct session *s, const struct strv *managers)
 	if (cluster)
 		pb_set_str(&update->root_cert_pem, cluster->root_cert_pem);
 	if (pb_equal(update, s->told))
-		return;
+		return true;
 	msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_NODE;
 	msg.node = update;
 	if (!send_message(s, &msg))
-		return;
+		return false;
 	pb_free(s->told);
 	s->told = TAKE_PTR(update);
+	return true;
 }
 
-void session_flush(struct session *s, struct peers *peers, const struct strv *managers)
+/* A slow agent gets the rest when it has taken what is on its way. */
+static bool is_slow(struct session *s)
 {
-	const struct view *v = store_view(s->d->store);
+	if (rpc_call_unsent(s->call) > UNSENT_MAX_BYTES)
+		s->blocked = true;
+	return s->blocked;
+}
 
-	if (s->check_node)
-		send_node_update(s, managers);
-	s->check_node = false;
-	while (!s->ended) {
-		Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
-		_cleanup_pb_ Skein__Assignments *set = NULL;
+/* What became of the next message of a kind. */
+enum sent { SENT, SENT_NOTHING, SENT_BLOCKED, SENT_LOST /* the session may be gone */ };
 
-		if (rpc_call_unsent(s->call) > UNSENT_MAX_BYTES) {
-			s->blocked = true;
-			return;
-		}
-		set = assign_next(s->assign, v, peers);
-		if (!set)
-			return;
-		s->d->stats.assignments += set->n_update + set->n_remove;
-		msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_ASSIGNMENTS;
-		msg.assignments = set;
-		if (!send_message(s, &msg))
-			return;
-	}
+static enum sent send_net(struct session *s)
+{
+	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
+	_cleanup_pb_ Skein__NetState *state = NULL;
+
+	if (is_slow(s))
+		return SENT_BLOCKED;
+	state = netfeed_next(s->net, store_view(s->d->store), store_revision(s->d->store));
+	if (!state)
+		return SENT_NOTHING;
+	s->d->stats.net_states++;
+	msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_NET;
+	msg.net = state;
+	return send_message(s, &msg) ? SENT : SENT_LOST;
+}
+
+static enum sent send_assignments(struct session *s, struct peers *peers)
+{
+	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
+	_cleanup_pb_ Skein__Assignments *set = NULL;
+
+	if (is_slow(s))
+		return SENT_BLOCKED;
+	set = assign_next(s->assign, store_view(s->d->store), peers);
+	if (!set)
+		return SENT_NOTHING;
+	s->d->stats.assignments += set->n_update + set->n_remove;
+	msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_ASSIGNMENTS;
+	msg.assignments = set;
+	return send_message(s, &msg) ? SENT : SENT_LOST;
+}
+
+void session_flush(struct session *s, struct flush *flush)
+{
+	enum sent sent = SENT;
+
+	if ((s->marks & MARK_NODE) && !send_node_update(s, flush_managers(flush)))
+		return;
+	s->marks &= ~(unsigned)MARK_NODE;
+	while (sent == SENT)
+		sent = send_net(s);
+	/* Tasks not before the networks that they need are told. */
+	if (sent != SENT_NOTHING || !(s->marks & MARK_TASKS))
+		return;
+	do
+		sent = send_assignments(s, flush_peers(flush));
+	while (sent == SENT);
+	if (sent == SENT_NOTHING)
+		s->marks &= ~(unsigned)MARK_TASKS;
 }
 
 static void on_drain(struct rpc_call *call, void *data)
@@ -234,7 +281,7 @@ static void on_drain(struct rpc_call *call, void *data)
 	if (!s || !s->blocked)
 		return;
 	s->blocked = false;
-	session_mark(s, false);
+	session_mark(s, 0);
 }
 
 /* ---------------------------------------------------------------- up: beats, statuses,
