@@ -1,0 +1,687 @@
+#include "work.h"
+
+#include "nftdiff.h"
+
+#include "common/error.h"
+#include "common/mem.h"
+#include "common/serial.h"
+#include "common/str.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+/* So many namespaces stay open at most; each holds a few descriptors. */
+#define OPEN_MAX 256
+#define NFT_DIFF_TEXT_MAX 400
+
+enum step_kind { STEP_CREATE, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_CALL, STEP_SYNC };
+
+struct step {
+	STAILQ_ENTRY(step) link;
+	enum step_kind kind;
+	char *path;
+	struct netstate_ops ops;
+	char *text;
+	bool fill;
+	void (*fn)(void *data, struct netns *ns, struct error *err);
+	void *data;
+	struct work_sync sync;
+	struct error err;
+};
+
+struct work_job {
+	struct work *work;
+	STAILQ_HEAD(, step) steps;
+	work_done_cb done;
+	void *data;
+};
+
+/* An open namespace. Serial thread only. */
+struct handle {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(handle) used;
+	struct netns *ns;
+	bool watched;
+	char path[];
+};
+
+/* Loop thread. */
+struct watch {
+	UT_hash_handle hh;
+	uv_poll_t poll;
+	struct work *work;
+	void (*cb)(void *data);
+	void *data;
+	int fd;
+	bool polling, changed, reading, gone;
+	char path[];
+};
+
+struct work {
+	struct serial *serial;
+	uv_loop_t *loop;
+	char *scratch;
+	struct watch *watches; /* loop thread */
+	void (*closed)(void *data);
+	void *closed_data;
+	/* serial thread only */
+	struct netns *host;
+	struct handle *handles;
+	TAILQ_HEAD(, handle) lru;
+	unsigned n_open;
+};
+
+struct work *work_new(uv_loop_t *loop, const char *scratch)
+{
+	struct work *w = xnew(struct work);
+
+	w->loop = loop;
+	w->scratch = xstrdup(scratch);
+	w->serial = serial_new(loop, "net");
+	TAILQ_INIT(&w->lru);
+	return w;
+}
+
+/* ---------------------------------------------------------------- building a job */
+
+struct work_job *work_job_new(void)
+{
+	struct work_job *job = xnew(struct work_job);
+
+	STAILQ_INIT(&job->steps);
+	return job;
+}
+
+bool work_job_empty(const struct work_job *job)
+{
+	return STAILQ_EMPTY(&job->steps);
+}
+
+static void sync_fini(struct work_sync *s)
+{
+	for (size_t i = 0; i < s->n_diffs; i++) {
+		free(s->diffs[i].wanted);
+		free(s->diffs[i].found);
+	}
+	free(s->diffs);
+	free(s->path);
+	free(s->text);
+	netstate_free(s->want);
+}
+
+void work_job_free(struct work_job *job)
+{
+	struct step *s;
+
+	while ((s = STAILQ_FIRST(&job->steps))) {
+		STAILQ_REMOVE_HEAD(&job->steps, link);
+		netstate_ops_fini(&s->ops);
+		sync_fini(&s->sync);
+		free(s->path);
+		free(s->text);
+		free(s);
+	}
+	free(job);
+}
+
+static struct step *add_step(struct work_job *job, enum step_kind kind, const char *path)
+{
+	struct step *s = xnew(struct step);
+
+	s->kind = kind;
+	s->path = xstrdup(path);
+	STAILQ_INSERT_TAIL(&job->steps, s, link);
+	return s;
+}
+
+void work_create(struct work_job *job, const char *path)
+{
+	add_step(job, STEP_CREATE, path);
+}
+
+void work_destroy(struct work_job *job, const char *path)
+{
+	add_step(job, STEP_DESTROY, path);
+}
+
+void work_apply(struct work_job *job, const char *path, struct netstate_ops *ops)
+{
+	if (ops->n)
+		add_step(job, STEP_APPLY, path)->ops = *ops;
+	else
+		netstate_ops_fini(ops);
+	*ops = (struct netstate_ops){0};
+}
+
+void work_nft(struct work_job *job, const char *path, char *text, bool fill)
+{
+	struct step *s;
+
+	if (str_empty(text)) {
+		free(text);
+		return;
+	}
+	s = add_step(job, STEP_NFT, path);
+	s->text = text;
+	s->fill = fill;
+}
+
+void work_call(struct work_job *job, const char *path, void (*fn)(void *data, struct netns *ns, struct error *err),
+	       void *data)
+{
+	struct step *s = add_step(job, STEP_CALL, path);
+
+	s->fn = fn;
+	s->data = data;
+}
+
+const struct work_sync *work_sync(struct work_job *job, const struct work_sync *wish)
+{
+	struct step *s = add_step(job, STEP_SYNC, wish->path);
+
+	s->sync = *wish;
+	s->sync.path = xstrdup(wish->path);
+	s->sync.diffs = NULL;
+	s->sync.n_diffs = s->sync.checked = 0;
+	return &s->sync;
+}
+
+/* ---------------------------------------------------------------- serial thread: open namespaces */
+
+static void handle_close(struct work *w, struct handle *h)
+{
+	HASH_DEL(w->handles, h);
+	TAILQ_REMOVE(&w->lru, h, used);
+	netns_close(h->ns);
+	free(h);
+	w->n_open--;
+}
+
+static void close_oldest(struct work *w)
+{
+	struct handle *h, *next;
+
+	for (h = TAILQ_FIRST(&w->lru); h && w->n_open >= OPEN_MAX; h = next) {
+		next = TAILQ_NEXT(h, used);
+		if (!h->watched)
+			handle_close(w, h);
+	}
+}
+
+static struct netns *open_host(struct work *w, struct error *err)
+{
+	if (!w->host)
+		w->host = netns_open(NULL, NULL, err);
+	return w->host;
+}
+
+static struct handle *find_handle(struct work *w, const char *path)
+{
+	struct handle *h;
+
+	HASH_FIND_STR(w->handles, path, h);
+	return h;
+}
+
+static struct netns *open_ns(struct work *w, const char *path, struct error *err)
+{
+	struct netns *host = open_host(w, err), *ns;
+	struct handle *h;
+
+	if (!path || !host)
+		return host;
+	h = find_handle(w, path);
+	if (h) {
+		TAILQ_REMOVE(&w->lru, h, used);
+		TAILQ_INSERT_TAIL(&w->lru, h, used);
+		return h->ns;
+	}
+	close_oldest(w);
+	ns = netns_open(path, host, err);
+	if (!ns)
+		return NULL;
+	h = xcalloc(1, sizeof(*h) + strlen(path) + 1);
+	strcpy(h->path, path);
+	h->ns = ns;
+	HASH_ADD_STR(w->handles, path, h);
+	TAILQ_INSERT_TAIL(&w->lru, h, used);
+	w->n_open++;
+	return ns;
+}
+
+static void close_ns(struct work *w, const char *path)
+{
+	struct handle *h = find_handle(w, path);
+
+	if (h)
+		handle_close(w, h);
+}
+
+/* ---------------------------------------------------------------- serial thread: rulesets */
+
+static const char *const tables[] = {"inet skein", "netdev skein"};
+
+static int list_objects(struct netns *ns, const char *table, struct nftobjects *ret, struct error *err)
+{
+	_cleanup_free_ char *listing = NULL;
+
+	*ret = (struct nftobjects){0};
+	if (netns_nft_list(ns, table, &listing, err) < 0)
+		return -1;
+	nftobjects_parse(listing, ret);
+	return 0;
+}
+
+static int run_nft(struct netns *ns, const char *text, bool fill, struct error *err)
+{
+	_cleanup_free_ char *sweep = NULL, *all = NULL;
+	struct nftobjects have;
+
+	if (!fill)
+		return netns_nft(ns, text, NULL, err);
+	if (list_objects(ns, tables[0], &have, err) < 0)
+		return -1;
+	sweep = nftdiff_sweep(&have);
+	nftobjects_fini(&have);
+	all = xasprintf("%s%s", sweep, text);
+	return netns_nft(ns, all, NULL, err);
+}
+
+/* The egress hook of a ruleset needs its device; any link of that name does for looking at the text. */
+static int add_device(struct netns *ns, const char *text, struct error *err)
+{
+	const char *device = strstr(text, "egress device \"");
+	struct netstate_op op = {.entry = {.kind = NETSTATE_LINK, .link = {.kind = LINK_BRIDGE}}};
+
+	if (!device || sscanf(device, "egress device \"%15[^\"]", op.entry.link.name) != 1)
+		return 0;
+	return netns_apply(ns, &op, 1, NULL, err);
+}
+
+struct diff_sink {
+	struct work_sync *sync;
+	bool any;
+};
+
+static struct work_diff *add_diff(struct work_sync *s, const char *what)
+{
+	struct work_diff *d;
+
+	s->diffs = xreallocarray(s->diffs, s->n_diffs + 1, sizeof(*s->diffs));
+	d = &s->diffs[s->n_diffs++];
+	*d = (struct work_diff){.repaired = false};
+	snprintf(d->what, sizeof(d->what), "%s", what);
+	return d;
+}
+
+static char *nft_text(const char *name, const char *body)
+{
+	return body ? xasprintf("%s { %.*s }", name, NFT_DIFF_TEXT_MAX, body) : NULL;
+}
+
+static void on_nft_diff(void *data, const char *name, const char *want, const char *have)
+{
+	struct diff_sink *sink = data;
+	struct work_diff *d = add_diff(sink->sync, "nftables");
+
+	d->wanted = nft_text(name, want);
+	d->found = nft_text(name, have);
+	sink->any = true;
+}
+
+/* How nft(8) writes what we want is seen by loading it where it does no harm. */
+static int compare_rulesets(struct netns *ns, struct netns *scratch, struct work_sync *s, bool *ret_differ, struct error *err)
+{
+	struct diff_sink sink = {.sync = s};
+
+	if (add_device(scratch, s->text, err) < 0 || netns_nft(scratch, s->text, NULL, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		struct nftobjects want, have;
+
+		if (list_objects(scratch, tables[i], &want, err) < 0)
+			return -1;
+		if (list_objects(ns, tables[i], &have, err) < 0) {
+			nftobjects_fini(&want);
+			return -1;
+		}
+		nftdiff(&want, &have, on_nft_diff, &sink);
+		s->checked += want.n;
+		nftobjects_fini(&want);
+		nftobjects_fini(&have);
+	}
+	*ret_differ = sink.any;
+	return 0;
+}
+
+static int sync_rulesets(struct work *w, struct netns *ns, struct work_sync *s, struct error *err)
+{
+	size_t first = s->n_diffs;
+	bool differ = false;
+	struct netns *scratch = NULL;
+	int r = -1;
+
+	netns_destroy(w->scratch, NULL);
+	if (netns_create(w->scratch, err) == 0)
+		scratch = netns_open(w->scratch, w->host, err);
+	if (scratch)
+		r = compare_rulesets(ns, scratch, s, &differ, err);
+	netns_close(scratch);
+	netns_destroy(w->scratch, NULL);
+	if (r < 0 || !differ || !s->repair)
+		return r;
+	if (run_nft(ns, s->text, s->fill, err) < 0)
+		return -1;
+	for (size_t i = first; i < s->n_diffs; i++)
+		s->diffs[i].repaired = true;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- serial thread: entries */
+
+static void describe(struct work_sync *s, const struct netstate_op *op, bool repaired)
+{
+	struct work_diff *d = add_diff(s, netstate_kind_name(op->entry.kind));
+	char text[NETSTATE_ENTRY_TEXT_MAX];
+
+	if (op->del) {
+		d->found = xstrdup(netstate_entry_text(&op->entry, text));
+	} else {
+		d->wanted = xstrdup(netstate_entry_text(&op->entry, text));
+		d->found = op->replaces ? xstrdup(netstate_entry_text(&op->old, text)) : NULL;
+	}
+	d->repaired = repaired;
+}
+
+/* What is there, is not wanted, and is not ours, is left alone. */
+static void drop_foreign(struct netstate_ops *ops, bool (*owns)(const struct netstate_entry *e))
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ops->n; i++)
+		if (!ops->v[i].del || !owns || owns(&ops->v[i].entry))
+			ops->v[n++] = ops->v[i];
+	ops->n = n;
+}
+
+static int sync_entries(struct netns *ns, struct work_sync *s, struct error *err)
+{
+	struct netstate *have = netstate_new();
+	struct netstate_ops ops = {0};
+	int r = netns_dump(ns, s->kinds, s->want, have, err);
+	size_t failed = 0;
+
+	if (r == 0) {
+		s->checked += netstate_count(s->want);
+		netstate_diff(s->want, have, s->kinds, &ops);
+		drop_foreign(&ops, s->owns);
+		if (s->repair && ops.n)
+			r = netns_apply(ns, ops.v, ops.n, &failed, err);
+		for (size_t i = 0; i < ops.n; i++)
+			describe(s, &ops.v[i], s->repair && !failed);
+	}
+	netstate_ops_fini(&ops);
+	netstate_free(have);
+	return r;
+}
+
+/* ---------------------------------------------------------------- serial thread: a job */
+
+static int run_step(struct work *w, struct step *s, struct error *err)
+{
+	struct netns *ns;
+	int r = 0;
+
+	if (s->kind == STEP_CREATE)
+		return netns_create(s->path, err);
+	if (s->kind == STEP_DESTROY) {
+		close_ns(w, s->path);
+		return netns_destroy(s->path, err);
+	}
+	ns = open_ns(w, s->path, err);
+	if (!ns)
+		return -1;
+	switch (s->kind) {
+	case STEP_APPLY:
+		return netns_apply(ns, s->ops.v, s->ops.n, NULL, err);
+	case STEP_NFT:
+		return run_nft(ns, s->text, s->fill, err);
+	case STEP_CALL:
+		s->fn(s->data, ns, err);
+		return error_is_set(err) ? -1 : 0;
+	case STEP_SYNC:
+		r = sync_entries(ns, &s->sync, err);
+		if (s->sync.text && sync_rulesets(w, ns, &s->sync, r < 0 ? NULL : err) < 0)
+			r = -1;
+		return r;
+	case STEP_CREATE:
+	case STEP_DESTROY:
+		break;
+	}
+	return 0;
+}
+
+static void run_job(void *data)
+{
+	struct work_job *job = data;
+	struct step *s;
+
+	STAILQ_FOREACH(s, &job->steps, link)
+		run_step(job->work, s, &s->err);
+}
+
+/* ---------------------------------------------------------------- loop */
+
+static const struct error *first_error(const struct work_job *job)
+{
+	const struct step *s;
+
+	STAILQ_FOREACH(s, &job->steps, link)
+		if (error_is_set(&s->err))
+			return &s->err;
+	return NULL;
+}
+
+const struct error *work_job_error(const struct work_job *job, const char *path)
+{
+	const struct step *s;
+
+	STAILQ_FOREACH(s, &job->steps, link)
+		if (error_is_set(&s->err) && str_eq(s->path, path))
+			return &s->err;
+	return NULL;
+}
+
+void work_each_error(const struct work_job *job, void (*cb)(void *data, const char *path, const struct error *err),
+		     void *data)
+{
+	const struct step *s;
+
+	STAILQ_FOREACH(s, &job->steps, link)
+		if (error_is_set(&s->err))
+			cb(data, s->path, &s->err);
+}
+
+static void job_done(void *data)
+{
+	struct work_job *job = data;
+
+	if (job->done)
+		job->done(job->data, job, first_error(job));
+	work_job_free(job);
+}
+
+void work_run(struct work *w, struct work_job *job, work_done_cb done, void *data)
+{
+	job->work = w;
+	job->done = done;
+	job->data = data;
+	serial_run(w->serial, run_job, job_done, job);
+}
+
+/* ---- watching */
+
+static void watch_freed(uv_handle_t *handle)
+{
+	struct watch *watch = handle->data;
+
+	close(watch->fd);
+	free(watch);
+}
+
+/* Its descriptor may be read on the thread right now: it goes when that is over. */
+static void watch_end(struct watch *watch)
+{
+	if (watch->polling)
+		uv_poll_stop(&watch->poll);
+	watch->polling = false;
+	if (watch->reading)
+		return;
+	if (watch->fd >= 0) {
+		watch->poll.data = watch;
+		uv_close((uv_handle_t *)&watch->poll, watch_freed);
+	} else {
+		free(watch);
+	}
+}
+
+static const char *watch_path(const struct watch *watch)
+{
+	return *watch->path ? watch->path : NULL;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void watch_opened(void *data)
+{
+	struct watch *watch = data;
+
+	watch->reading = false;
+	if (watch->fd >= 0 && uv_poll_init(watch->work->loop, &watch->poll, watch->fd) != 0) {
+		close(watch->fd);
+		watch->fd = -1;
+	}
+	if (watch->gone) {
+		watch_end(watch);
+		return;
+	}
+	if (watch->fd < 0)
+		return; /* the slow check remains */
+	watch->poll.data = watch;
+	watch->polling = true;
+	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+}
+
+static void watch_open(void *data)
+{
+	struct watch *watch = data;
+	struct work *w = watch->work;
+	struct netns *ns = open_ns(w, watch_path(watch), NULL);
+	struct handle *h = watch_path(watch) ? find_handle(w, watch->path) : NULL;
+
+	watch->fd = ns ? netns_watch_open(ns, NULL) : -1;
+	if (watch->fd >= 0) /* our own: the namespace may close before the loop has let go of it */
+		watch->fd = fcntl(watch->fd, F_DUPFD_CLOEXEC, 0);
+	if (h)
+		h->watched = true;
+}
+
+static void watch_read(void *data)
+{
+	struct watch *watch = data;
+	struct handle *h = watch_path(watch) ? find_handle(watch->work, watch->path) : NULL;
+	struct netns *ns = watch_path(watch) ? (h ? h->ns : NULL) : watch->work->host;
+
+	watch->changed = ns && netns_watch_read(ns);
+}
+
+static void watch_was_read(void *data)
+{
+	struct watch *watch = data;
+
+	watch->reading = false;
+	if (watch->gone) {
+		watch_end(watch);
+		return;
+	}
+	watch->polling = true;
+	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+	if (watch->changed)
+		watch->cb(watch->data);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct watch *watch = poll->data;
+
+	uv_poll_stop(poll);
+	watch->polling = false;
+	if (status < 0)
+		return;
+	watch->reading = true;
+	serial_run(watch->work->serial, watch_read, watch_was_read, watch);
+}
+
+void work_watch(struct work *w, const char *path, void (*cb)(void *data), void *data)
+{
+	struct watch *watch = xcalloc(1, sizeof(*watch) + (path ? strlen(path) : 0) + 1);
+
+	strcpy(watch->path, path ? path : "");
+	watch->work = w;
+	watch->cb = cb;
+	watch->data = data;
+	watch->fd = -1;
+	watch->reading = true;
+	HASH_ADD_STR(w->watches, path, watch);
+	serial_run(w->serial, watch_open, watch_opened, watch);
+}
+
+void work_unwatch(struct work *w, const char *path)
+{
+	struct watch *watch;
+
+	HASH_FIND_STR(w->watches, path ? path : "", watch);
+	if (!watch)
+		return;
+	HASH_DEL(w->watches, watch);
+	watch->gone = true;
+	watch_end(watch);
+}
+
+/* ---- end */
+
+static void close_all(void *data)
+{
+	struct work *w = data;
+	struct handle *h, *next;
+
+	HASH_ITER(hh, w->handles, h, next)
+		handle_close(w, h);
+	netns_close(w->host);
+}
+
+static void serial_closed(void *data)
+{
+	struct work *w = data;
+	void (*closed)(void *) = w->closed;
+	void *closed_data = w->closed_data;
+
+	free(w->scratch);
+	free(w);
+	closed(closed_data);
+}
+
+void work_close(struct work *w, void (*closed)(void *data), void *data)
+{
+	struct watch *watch, *next;
+
+	w->closed = closed;
+	w->closed_data = data;
+	HASH_ITER(hh, w->watches, watch, next)
+		work_unwatch(w, watch_path(watch));
+	serial_run(w->serial, close_all, NULL, w);
+	serial_close(w->serial, serial_closed, w);
+}
