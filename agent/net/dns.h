@@ -13,6 +13,7 @@
 #include "proto/pb.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct dns;
@@ -23,7 +24,7 @@ struct dns_options {
 	uv_loop_t *loop;
 	const struct model *model;    /* read at each question */
 	const char *resolv_path;      /* NULL = /etc/resolv.conf: read again when it changes */
-	const char *upstream_port;    /* NULL = "53" */
+	uint16_t upstream_port;       /* 0 = 53 */
 };
 
 struct dns *dns_new(const struct dns_options *options);
