@@ -1,5 +1,7 @@
 #include "decider.h"
 
+#include "allocator/rests.h"
+#include "changes.h"
 #include "orchestrator/sightings.h"
 #include "round.h"
 #include "scheduler/faults.h"
@@ -9,9 +11,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/str.h"
 
+#include <assert.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* More tasks than this are made in several rounds: the loop has other work in between. */
 #define TASKS_PER_ROUND 2000
@@ -37,6 +40,7 @@ struct decider {
 	struct wakes wakes;
 	struct sightings *sightings;
 	struct faults *faults;
+	struct rests *rests;
 	struct decider_stats stats;
 };
 
@@ -67,79 +71,14 @@ static void arm(struct decider *d)
 
 /* ---- what changed */
 
-/* A task on its way up, which no decision depends on. */
-static bool is_rising(const pb_task *old, const pb_task *now)
-{
-	return old && now && old->desired == now->desired && task_state(old) >= TASK_ASSIGNED &&
-	       task_state(now) < TASK_RUNNING && task_state(now) >= task_state(old);
-}
-
-static void on_task(struct decider *d, const pb_task *old, const pb_task *now)
-{
-	if (is_rising(old, now))
-		return;
-	idset_add(&d->dirty.services, now ? now->service_id : old->service_id);
-	if ((now && task_state(now) < TASK_ASSIGNED) ||
-	    (old && task_on_node(old) && !(now && task_on_node(now))) ||
-	    (old && now && old->desired != now->desired))
-		d->dirty.schedule = true;
-}
-
-static bool descriptions_alike(const pb_node_description *a, const pb_node_description *b)
-{
-	if (!a || !b)
-		return a == b;
-	if (!str_eq(a->hostname, b->hostname) || !str_eq(a->os, b->os) ||
-	    !str_eq(a->arch, b->arch) || !pb_equal(a->capacity, b->capacity) ||
-	    a->n_engine_labels != b->n_engine_labels)
-		return false;
-	for (size_t i = 0; i < a->n_engine_labels; i++)
-		if (!pb_equal(a->engine_labels[i], b->engine_labels[i]))
-			return false;
-	return true;
-}
-
-/* Equal in all that decides where tasks run; images, for example, come and go all the time. */
-static bool nodes_alike(const pb_node *a, const pb_node *b)
-{
-	return a->role == b->role && node_state(a) == node_state(b) && pb_equal(a->spec, b->spec) &&
-	       str_eq(a->status ? a->status->address : "", b->status ? b->status->address : "") &&
-	       descriptions_alike(a->description, b->description);
-}
-
-static void on_node(struct decider *d, const pb_node *old, const pb_node *now)
-{
-	if (old && now && nodes_alike(old, now))
-		return;
-	idset_add(&d->dirty.nodes, now ? now->id : old->id);
-	d->dirty.schedule = true;
-}
-
-static void on_cluster(struct decider *d, const pb_cluster *old, const pb_cluster *now)
-{
-	/* The history limit is all that is decided on here. */
-	if (!old || !now || !pb_equal(old->spec, now->spec))
-		d->dirty.all = true;
-}
-
 static void on_events(void *data, const struct store_event *events, size_t n)
 {
 	struct decider *d = data;
 
 	if (!d->leading)
 		return;
-	for (size_t i = 0; i < n; i++) {
-		const struct store_event *e = &events[i];
-
-		if (e->kind == KIND_TASK)
-			on_task(d, e->old, e->now);
-		else if (e->kind == KIND_NODE)
-			on_node(d, e->old, e->now);
-		else if (e->kind == KIND_SERVICE)
-			idset_add(&d->dirty.services, e->id);
-		else if (e->kind == KIND_CLUSTER)
-			on_cluster(d, e->old, e->now);
-	}
+	for (size_t i = 0; i < n; i++)
+		changes_note(&d->dirty, d->rests, &events[i], clock_wall_ns());
 	arm(d);
 }
 
@@ -196,6 +135,14 @@ static void new_id(void *data, char ret_id[static ID_LEN + 1])
 	id_new(ret_id);
 }
 
+static void random_bytes(void *data, void *buf, size_t len)
+{
+	/* At most 256 bytes, and the pool is ready: not interrupted, never short (getrandom(2)). */
+	ssize_t n = getrandom(buf, len, 0);
+
+	assert(n == (ssize_t)len);
+}
+
 static struct txn *plan(struct decider *d)
 {
 	struct plan p = {
@@ -204,8 +151,10 @@ static struct txn *plan(struct decider *d)
 		.dirty = &d->flying,
 		.wakes = &d->wakes,
 		.new_id = new_id,
+		.random = random_bytes,
 		.sightings = d->sightings,
 		.faults = d->faults,
+		.rests = d->rests,
 		.budget = TASKS_PER_ROUND,
 	};
 	int64_t since = clock_mono_ns(), took;
@@ -283,6 +232,7 @@ static void forget(struct decider *d)
 	wakes_clear(&d->wakes);
 	sightings_free(TAKE_PTR(d->sightings));
 	faults_free(TAKE_PTR(d->faults));
+	rests_free(TAKE_PTR(d->rests));
 }
 
 void decider_start(struct decider *d)
@@ -290,6 +240,7 @@ void decider_start(struct decider *d)
 	forget(d);
 	d->sightings = sightings_new();
 	d->faults = faults_new();
+	d->rests = rests_new();
 	d->leading = true;
 	d->dirty.all = d->dirty.schedule = true;
 	arm(d);

@@ -12,6 +12,9 @@ void round_plan(struct plan *p)
 {
 	p->meets_constraints = constraint_all_match;
 	plan_scope(p);
+	/* A large plan is committed in parts, in this order, and perhaps not to its end: networks come
+	 * before the addresses that are in them. */
+	allocator_networks_plan(p);
 	enforcer_plan(p);
 	orchestrator_plan(p);
 	allocator_plan(p);

@@ -47,22 +47,27 @@ void idset_clear(struct idset *set)
 
 bool dirty_any(const struct dirty *dirty)
 {
-	return dirty->all || dirty->schedule || dirty->services.entries || dirty->nodes.entries;
+	return dirty->all || dirty->schedule || dirty->subnets || dirty->ports || dirty->services.entries ||
+	       dirty->nodes.entries || dirty->networks.entries;
 }
 
 void dirty_merge(struct dirty *dirty, const struct dirty *other)
 {
 	dirty->all |= other->all;
 	dirty->schedule |= other->schedule;
+	dirty->subnets |= other->subnets;
+	dirty->ports |= other->ports;
 	idset_add_all(&dirty->services, &other->services);
 	idset_add_all(&dirty->nodes, &other->nodes);
+	idset_add_all(&dirty->networks, &other->networks);
 }
 
 void dirty_clear(struct dirty *dirty)
 {
-	dirty->all = dirty->schedule = false;
+	dirty->all = dirty->schedule = dirty->subnets = dirty->ports = false;
 	idset_clear(&dirty->services);
 	idset_clear(&dirty->nodes);
+	idset_clear(&dirty->networks);
 }
 
 /* ---- wakes */
@@ -124,6 +129,8 @@ void wakes_due(struct wakes *wakes, int64_t now, struct dirty *dirty)
 			continue;
 		if (wake->key[0] == 'a' + WAKE_SERVICE)
 			idset_add(&dirty->services, wake->key + 1);
+		else if (wake->key[0] == 'a' + WAKE_NETWORK)
+			idset_add(&dirty->networks, wake->key + 1);
 		else
 			dirty->schedule = true;
 		wake_free(wakes, wake);

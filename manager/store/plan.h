@@ -19,6 +19,7 @@
 #include <uthash.h>
 
 struct faults;	  /* scheduler/faults.h */
+struct rests;	  /* allocator/rests.h */
 struct sightings; /* orchestrator/sightings.h */
 
 /* ---- a set of object ids; zero-initialise. Iterate: for (e = set.entries; e; e = e->hh.next) */
@@ -43,6 +44,9 @@ struct dirty {
 	bool schedule;	       /* a task waits for a node, or room came up */
 	struct idset services; /* also ids of services that are gone */
 	struct idset nodes;    /* also ids of nodes that are gone */
+	struct idset networks; /* that changed themselves, or in which addresses came free */
+	bool subnets;	       /* a network came or went: what waits for a subnet looks again */
+	bool ports;	       /* a service gave published ports back */
 };
 
 bool dirty_any(const struct dirty *dirty);
@@ -51,7 +55,7 @@ void dirty_clear(struct dirty *dirty);
 
 /* ---- when to look again; zero-initialise */
 
-enum wake_kind { WAKE_SERVICE, WAKE_SCHEDULER };
+enum wake_kind { WAKE_SERVICE, WAKE_SCHEDULER, WAKE_NETWORK };
 
 struct wake {
 	UT_hash_handle hh;
@@ -62,7 +66,7 @@ struct wakes {
 	struct wake *entries;
 };
 
-/* Look at a service (id) or at the waiting tasks (id "") at this wall time; the earliest wins. */
+/* Look at a service or network (id) or at the waiting tasks (id "") at this wall time; the earliest wins. */
 void wakes_set(struct wakes *wakes, enum wake_kind kind, const char *id, int64_t at);
 void wakes_drop(struct wakes *wakes, enum wake_kind kind, const char *id);
 /* Earliest wall time, INT64_MAX when there is none. */
@@ -86,11 +90,13 @@ struct plan {
 	const struct dirty *dirty;
 	struct wakes *wakes;
 	void (*new_id)(void *data, char ret_id[static ID_LEN + 1]);
-	void *id_data;
+	void (*random)(void *data, void *buf, size_t len); /* for keys */
+	void *id_data;					   /* of both */
 	bool (*meets_constraints)(const pb_placement *placement,
 				  const pb_node *node); /* placement may be NULL */
 	struct sightings *sightings; /* what this leader saw; may be fresh at any time */
 	struct faults *faults;	     /* same */
+	struct rests *rests;	     /* same */
 	size_t budget;		     /* tasks that may still be created in this round */
 	struct idset scope;	     /* services to look at: plan_scope() */
 	struct {		     /* the last comparison of specs: orchestrator/slot.c */
@@ -140,6 +146,12 @@ static inline bool task_on_node(const pb_task *task)
 	int state = task_state(task);
 
 	return state >= TASK_ASSIGNED && state <= TASK_RUNNING;
+}
+
+/* Its addresses are not free: it is not over, and not given up before it came to a node. */
+static inline bool task_holds_addresses(const pb_task *task)
+{
+	return !task_ended(task) && (task_live(task) || task_state(task) >= TASK_ASSIGNED);
 }
 
 static inline int64_t task_created_at(const pb_task *task)

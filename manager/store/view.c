@@ -447,6 +447,17 @@ const pb_task **view_tasks_of_network(const struct view *v, const char *network_
 	return list;
 }
 
+void view_each_task_of_network(const struct view *v, const char *network_id,
+			       void (*cb)(void *data, const pb_task *task), void *data)
+{
+	struct group *group = group_find(v, INDEX_NETWORK_TASK, network_id);
+	struct link *link;
+
+	if (group)
+		LIST_FOREACH(link, &group->links, siblings)
+			cb(data, link->entry->obj);
+}
+
 const pb_service **view_services_of_network(const struct view *v, const char *network_id, size_t *ret_n)
 {
 	const pb_service **list = members_of(v, INDEX_NETWORK_SERVICE, network_id, ret_n);

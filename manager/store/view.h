@@ -62,6 +62,9 @@ const pb_task **view_tasks_of_service(const struct view *v, const char *service_
 const pb_task **view_tasks_of_node(const struct view *v, const char *node_id, size_t *ret_n);
 /* Tasks with an attachment to the network in task.networks (ended ones included), by id. */
 const pb_task **view_tasks_of_network(const struct view *v, const char *network_id, size_t *ret_n);
+/* The same without a list, in no order; the view must not be changed meanwhile. */
+void view_each_task_of_network(const struct view *v, const char *network_id,
+			       void (*cb)(void *data, const pb_task *task), void *data);
 /* Services that name the network in spec.task.networks, or have a virtual address in it; by id. Their previous spec
  * does not count. */
 const pb_service **view_services_of_network(const struct view *v, const char *network_id, size_t *ret_n);

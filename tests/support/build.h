@@ -264,7 +264,11 @@ static inline void view_add(struct view *v, struct built b)
 {
 	pb_task *t = b.kind == KIND_TASK ? b.obj : NULL;
 	const pb_service *s = t ? view_service(v, t->service_id) : NULL;
+	pb_node *n = b.kind == KIND_NODE ? b.obj : NULL;
 
+	/* Nodes that are there from the beginning have their numbers. */
+	if (n && !n->index)
+		n->index = 1 + (uint32_t)view_count(v, KIND_NODE);
 	/* A task of an older version has the service's previous spec. */
 	if (s && !t->spec)
 		pb_set_msg(&t->spec, t->spec_version != s->spec_version && s->previous_spec

@@ -5,6 +5,8 @@
 #pragma once
 #include "build.h"
 
+#include "manager/allocator/rests.h"
+#include "manager/changes.h"
 #include "manager/orchestrator/sightings.h"
 #include "manager/round.h"
 #include "manager/scheduler/faults.h"
@@ -19,6 +21,7 @@ struct rounds {
 	struct wakes wakes;
 	struct sightings *sightings;
 	struct faults *faults;
+	struct rests *rests;
 	uint64_t next_id;
 	size_t budget;
 };
@@ -28,6 +31,7 @@ static inline void rounds_init(struct rounds *r, struct view *view)
 	*r = (struct rounds){.view = view, .now = NOW, .budget = 100000};
 	r->sightings = sightings_new();
 	r->faults = faults_new();
+	r->rests = rests_new();
 	r->dirty.all = true;
 }
 
@@ -36,8 +40,10 @@ static inline void rounds_new_leader(struct rounds *r)
 {
 	sightings_free(r->sightings);
 	faults_free(r->faults);
+	rests_free(r->rests);
 	r->sightings = sightings_new();
 	r->faults = faults_new();
+	r->rests = rests_new();
 	wakes_clear(&r->wakes);
 	dirty_clear(&r->dirty);
 	r->dirty.all = true;
@@ -47,6 +53,7 @@ static inline void rounds_fini(struct rounds *r)
 {
 	sightings_free(r->sightings);
 	faults_free(r->faults);
+	rests_free(r->rests);
 	wakes_clear(&r->wakes);
 	dirty_clear(&r->dirty);
 	view_free(r->view);
@@ -59,6 +66,13 @@ static inline void rounds_new_id(void *data, char ret_id[static ID_LEN + 1])
 	snprintf(ret_id, ID_LEN + 1, "x%04llu", (unsigned long long)++r->next_id);
 }
 
+static inline void rounds_random(void *data, void *buf, size_t len)
+{
+	struct rounds *r = data;
+
+	memset(buf, (int)(++r->next_id & 0xff), len);
+}
+
 /* Plan a round with a stage (round_plan: all of them). The transaction is open; txn_free() it. */
 static inline struct txn *rounds_plan(struct rounds *r, void (*stage)(struct plan *p))
 {
@@ -68,9 +82,11 @@ static inline struct txn *rounds_plan(struct rounds *r, void (*stage)(struct pla
 		.dirty = &r->dirty,
 		.wakes = &r->wakes,
 		.new_id = rounds_new_id,
+		.random = rounds_random,
 		.id_data = r,
 		.sightings = r->sightings,
 		.faults = r->faults,
+		.rests = r->rests,
 		.budget = r->budget,
 	};
 
@@ -80,18 +96,16 @@ static inline struct txn *rounds_plan(struct rounds *r, void (*stage)(struct pla
 	return p.txn;
 }
 
-/* What the deciding code has to be told about a change. */
+/* Tell the deciding code about a change, as the decider does. */
 static inline void rounds_note(struct rounds *r, enum kind kind, const void *old, const void *now)
 {
 	const void *obj = now ? now : old;
+	struct store_event event = {.kind = kind, .old = old, .now = now};
 
-	if (kind == KIND_TASK)
-		idset_add(&r->dirty.services, ((const pb_task *)obj)->service_id);
-	else if (kind == KIND_SERVICE)
-		idset_add(&r->dirty.services, ((const pb_service *)obj)->id);
-	else if (kind == KIND_NODE)
-		idset_add(&r->dirty.nodes, ((const pb_node *)obj)->id);
-	r->dirty.schedule = true;
+	if (!obj)
+		return;
+	event.id = kind_info(kind)->id(obj);
+	changes_note(&r->dirty, r->rests, &event, r->now);
 }
 
 /* Put (obj NULL: delete) an object as a commit does, and note the change. */
@@ -125,10 +139,10 @@ static inline size_t rounds_commit(struct rounds *r, struct txn *txn, size_t mos
 	if (done == n)
 		dirty_clear(&r->dirty); /* else what was planned is still to do */
 	for (size_t i = 0; i < n; i++) {
-		pb_task *t = copies[i].kind == KIND_TASK ? copies[i].obj : NULL;
+		Skein__Meta **meta = copies[i].obj ? kind_info(copies[i].kind)->meta(copies[i].obj) : NULL;
 
-		if (t && t->meta)
-			t->meta->updated_at = r->now;
+		if (meta && *meta)
+			(*meta)->updated_at = r->now;
 		if (i < done)
 			rounds_put(r, copies[i].kind, ids[i], copies[i].obj);
 		else

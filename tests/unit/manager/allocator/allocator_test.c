@@ -23,7 +23,7 @@ static void networks(void **state)
 		{"host", TASK_PENDING, ""},
 		{"none", TASK_PENDING, ""},
 		{"", TASK_PENDING, ""},
-		{"front", TASK_NEW, "network \"front\" is not there (known: host, none)"},
+		{"front", TASK_NEW, "network \"front\" is not there (known: bridge, host, none)"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -57,7 +57,7 @@ static void an_unknown_network_keeps_tasks_new(void **state)
 	assert_int_equal(rounds_settle(&r), 1);
 	t = rounds_newest(&r, "web", 1, NULL);
 	assert_int_equal(task_state(t), TASK_NEW);
-	assert_string_equal(t->status->err, "network \"front\" is not there (known: host, none)");
+	assert_string_equal(t->status->err, "network \"front\" is not there (known: bridge, host, none)");
 	rounds_fini(&r);
 }
 
