@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "common/silence.h"
 #include "common/str.h"
 #include "rpc/rpc.h"
 
@@ -32,6 +33,7 @@ struct session {
 	size_t next;               /* manager to try next */
 	unsigned failures;         /* in a row */
 	char manager[300];
+	char *silent;              /* manager whose host fell silent: it is asked last */
 	struct rpc_channel *channel;
 	struct rpc_call *call;
 	bool registered, started, removed;
@@ -41,6 +43,7 @@ struct session {
 	uint64_t beat_sequence;
 	int64_t beat_period_ns;
 	uv_timer_t beat, retry, deadline;
+	struct silence silence;
 	struct closer closer;
 };
 
@@ -93,12 +96,30 @@ static void on_beat(uv_timer_t *timer)
 	struct session *s = timer->data;
 	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;
 	Skein__Beat beat = SKEIN__BEAT__INIT;
+	char peer[64];
 
 	beat.sequence = ++s->beat_sequence;
 	msg.body_case = SKEIN__AGENT_MESSAGE__BODY_BEAT;
 	msg.beat = &beat;
 	send_message(s, &msg);
 	loop_timer_in(&s->beat, s->beat_period_ns, on_beat);
+	if (s->call) {
+		rpc_call_remote(s->call, peer, sizeof(peer));
+		silence_asked(&s->silence, peer);
+	}
+}
+
+/* Its host is gone, or our way to it: another manager may be reached. One that is merely busy is waited for. */
+static void on_silent(void *data)
+{
+	struct session *s = data;
+
+	if (!s->call)
+		return;
+	log_warn("manager_silent", kv_str("manager", s->manager));
+	free(s->silent);
+	s->silent = xstrdup(s->manager);
+	rpc_call_cancel(s->call);
 }
 
 static void set_beat_period(struct session *s, int64_t period_ns)
@@ -113,6 +134,7 @@ static void set_beat_period(struct session *s, int64_t period_ns)
 static void on_registered(struct session *s, const Skein__Registered *msg)
 {
 	s->registered = true;
+	mem_freep(&s->silent);
 	s->failures = 0;
 	s->refusals = 0;
 	if (s->description_stale)
@@ -132,6 +154,7 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 
 	if (call != s->call)
 		return;
+	silence_over(&s->silence);
 	switch (msg->body_case) {
 	case SKEIN__DISPATCHER_MESSAGE__BODY_REGISTERED:
 		on_registered(s, msg->registered);
@@ -195,6 +218,7 @@ static void on_done(struct rpc_call *call, const struct error *err, void *data)
 	s->registered = false;
 	uv_timer_stop(&s->deadline);
 	uv_timer_stop(&s->beat);
+	silence_over(&s->silence);
 	if (!s->closer.closing) {
 		log_warn("session_down", kv_str("manager", s->manager), kv_err(err));
 		s->failures = was_up ? 0 : s->failures + 1;
@@ -218,11 +242,17 @@ static void on_deadline(uv_timer_t *timer)
 
 static const char *choose_manager(struct session *s)
 {
-	if (s->prefer && s->failures == 0)
+	const char *manager;
+
+	if (s->prefer && s->failures == 0 && !str_eq(s->prefer, s->silent))
 		return s->prefer;
 	if (s->managers.n == 0)
 		return s->prefer;
-	return s->managers.v[s->next++ % s->managers.n];
+	manager = s->managers.v[s->next++ % s->managers.n];
+	/* Nobody refuses the connection there: the attempt would take as long as it may. */
+	if (str_eq(manager, s->silent))
+		manager = s->managers.v[s->next++ % s->managers.n];
+	return manager;
 }
 
 static void send_register(struct session *s)
@@ -277,6 +307,7 @@ struct session *session_new(const struct session_options *options)
 		uv_timer_init(options->loop, timers[i]);
 		timers[i]->data = s;
 	}
+	silence_init(&s->silence, options->loop, on_silent, s);
 	return s;
 }
 
@@ -382,6 +413,7 @@ static void on_closed(void *data)
 	strv_fini(&copy.session->managers);
 	free(copy.session->address);
 	free(copy.session->prefer);
+	free(copy.session->silent);
 	free(copy.session);
 	free(c);
 	if (copy.closed)
@@ -401,6 +433,7 @@ void session_close(struct session *s, void (*closed)(void *data), void *data)
 	closer_add(&s->closer, (uv_handle_t *)&s->beat);
 	closer_add(&s->closer, (uv_handle_t *)&s->retry);
 	closer_add(&s->closer, (uv_handle_t *)&s->deadline);
+	closer_add(&s->closer, (uv_handle_t *)&s->silence.timer);
 	if (s->call)
 		rpc_call_cancel(s->call);
 	closer_end(&s->closer);

@@ -130,9 +130,28 @@ static bool same(const struct remote *a, const struct remote *b)
 	return a->port == b->port && memcmp(&a->address, &b->address, sizeof(a->address)) == 0;
 }
 
+static void join(struct tcp_facts *f, bool more, const struct tcp_info *info)
+{
+	struct tcp_facts one = {
+		.acked_ns = info->tcpi_last_ack_recv * INT64_C(1000000),
+		.sent_ns = info->tcpi_last_data_sent * INT64_C(1000000),
+		.rtt_ns = info->tcpi_rtt * INT64_C(1000),
+		.unacked = info->tcpi_unacked > 0,
+	};
+
+	if (more) {
+		one.acked_ns = MIN(one.acked_ns, f->acked_ns);
+		one.sent_ns = MIN(one.sent_ns, f->sent_ns);
+		one.rtt_ns = MAX(one.rtt_ns, f->rtt_ns);
+		one.unacked |= f->unacked;
+	}
+	*f = one;
+}
+
 int tcp_find(const struct tcp_table *t, const char *peer, struct tcp_facts *ret)
 {
 	struct remote wanted, now;
+	bool found = false;
 
 	if (!remote_of_text(peer, &wanted))
 		return -1;
@@ -147,10 +166,8 @@ int tcp_find(const struct tcp_table *t, const char *peer, struct tcp_facts *ret)
 		if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
 		    !remote_of_fd(c->fd, &now) || !same(&now, &wanted))
 			continue;
-		ret->acked_ns = info.tcpi_last_ack_recv * INT64_C(1000000);
-		ret->sent_ns = info.tcpi_last_data_sent * INT64_C(1000000);
-		ret->rtt_ns = info.tcpi_rtt * INT64_C(1000);
-		return 0;
+		join(ret, found, &info);
+		found = true;
 	}
-	return -1;
+	return found ? 0 : -1;
 }

@@ -12,6 +12,7 @@
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
 #include "port_check.h"
+#include "presence.h"
 #include "rpc/rpc.h"
 
 #include <errno.h>
@@ -115,7 +116,8 @@ static void on_store_loaded(void *data, const struct error *err)
 
 /* ---------------------------------------------------------------- etcd's endpoints */
 
-static void add_others(struct manager *m, struct strv *endpoints)
+/* The other managers' members; `alive`: only of those that can be reached. */
+static void add_others(struct manager *m, bool alive, struct strv *endpoints)
 {
 	struct view *view = m->store ? store_view(m->store) : NULL;
 	_cleanup_free_ const void **nodes = NULL;
@@ -129,6 +131,7 @@ static void add_others(struct manager *m, struct strv *endpoints)
 		char text[HOSTPORT_MAX];
 
 		if (!node->manager || str_eq(node->id, m->identity.node_id) ||
+		    (alive && !presence_alive(m->presence, node->id)) ||
 		    hostport_parse(node->manager->address, 1, &hp, NULL) < 0)
 			continue;
 		hp.port = (uint16_t)m->config->etcd_client_port;
@@ -143,7 +146,11 @@ void bring_up_set_endpoints(struct manager *m)
 	if (!m->etcd_child || !m->etcd)
 		return;
 	strv_add(&endpoints, etcd_child_endpoint(m->etcd_child));
-	add_others(m, &endpoints);
+	/* One that is lost costs whoever asks it the time until he gives up; with none in sight all are worth a try. */
+	if (m->presence)
+		add_others(m, true, &endpoints);
+	if (endpoints.n == 1)
+		add_others(m, false, &endpoints);
 	etcd_set_endpoints(m->etcd, (const char *const *)endpoints.v);
 	/* The running member's timeouts follow when a second one is added (wiring_add_member). */
 }

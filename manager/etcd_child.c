@@ -182,8 +182,8 @@ static void build_argv(const struct etcd_child *c, struct strv *argv)
 	strv_addf(argv, "--initial-cluster-state=%s", c->opt.existing ? "existing" : "new");
 	strv_addf(argv, "--initial-cluster-token=%s", c->token);
 	add_peer_tls(c, argv);
-	strv_addf(argv, "--heartbeat-interval=%u", c->quick ? 20 : 100);
-	strv_addf(argv, "--election-timeout=%u", c->quick ? 200 : 1000);
+	strv_addf(argv, "--heartbeat-interval=%u", c->quick ? 20 : 50);
+	strv_addf(argv, "--election-timeout=%u", c->quick ? 200 : 500);
 	strv_add(argv, "--experimental-watch-progress-notify-interval=5s");
 	strv_add(argv, "--auto-compaction-mode=revision");
 	strv_add(argv, "--auto-compaction-retention=10000");

@@ -16,6 +16,9 @@
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
 #define RESIGN_TIMEOUT_MS 1000
+#define CHALLENGE_ATTEMPT_MS 100
+#define CHALLENGE_PAUSE_MS 25
+#define CHALLENGE_FOR_NS (10 * NS_PER_SEC)
 
 /* One refresh under way. Several may be: one that got stuck must not keep the next from going out. */
 struct keepalive {
@@ -50,6 +53,11 @@ struct leader {
 	int64_t request_ns;
 	uint64_t backoff_ms;
 	uv_timer_t retry_timer, keepalive_timer, expiry_timer;
+
+	uint64_t challenged;     /* create revision of the key that is to go; 0 = none */
+	int64_t challenge_until_ns;
+	struct etcd_request *challenge;
+	uv_timer_t challenge_timer;
 
 	bool resigning;
 	void (*resigned)(void *data);
@@ -336,14 +344,18 @@ static void on_keepalive_due(uv_timer_t *timer)
 
 static void cancel_all(struct leader *l)
 {
+	l->challenged = 0;
 	if (l->request)
 		etcd_request_cancel(TAKE_PTR(l->request));
 	while (!LIST_EMPTY(&l->keepalives))
 		etcd_request_cancel(LIST_FIRST(&l->keepalives)->request);
 	etcd_watch_cancel(TAKE_PTR(l->watch));
+	if (l->challenge)
+		etcd_request_cancel(TAKE_PTR(l->challenge));
 	uv_timer_stop(&l->retry_timer);
 	uv_timer_stop(&l->keepalive_timer);
 	uv_timer_stop(&l->expiry_timer);
+	uv_timer_stop(&l->challenge_timer);
 }
 
 /* ---- the API */
@@ -363,6 +375,7 @@ struct leader *leader_start(const struct leader_options *options)
 	uv_timer_init(options->loop, &l->retry_timer);
 	uv_timer_init(options->loop, &l->keepalive_timer);
 	uv_timer_init(options->loop, &l->expiry_timer);
+	uv_timer_init(options->loop, &l->challenge_timer);
 	step(l);
 	return l;
 }
@@ -382,9 +395,41 @@ const char *leader_present(const struct leader *l)
 	return l->present;
 }
 
+static void challenge(struct leader *l);
+
+static void on_challenge_due(uv_timer_t *timer)
+{
+	challenge(container_of(timer, struct leader, challenge_timer));
+}
+
 static void on_challenged(void *data, const struct etcd_txn_result *result, const struct error *err)
 {
-	/* The watch tells how it ended. Nothing of the leader object is used: it may be gone. */
+	struct leader *l = data;
+
+	l->challenge = NULL;
+	if (!l->challenged)
+		return;
+	/* Answered: the watch tells how it ended. */
+	if (!err)
+		l->challenged = 0;
+	else
+		uv_timer_start(&l->challenge_timer, on_challenge_due, CHALLENGE_PAUSE_MS, 0);
+}
+
+/*
+ * Often and with little patience: when etcd's own leader is lost as well, what is sent is lost until another one is
+ * elected. What got no answer in time may still be applied, which does no harm.
+ */
+static void challenge(struct leader *l)
+{
+	struct etcd_compare compare = {l->key, ETCD_CMP_CREATE, l->challenged};
+	struct etcd_op op = {.key = l->key};
+
+	if (l->present_revision != l->challenged || clock_mono_ns() >= l->challenge_until_ns) {
+		l->challenged = 0;
+		return;
+	}
+	l->challenge = etcd_txn_within(l->opt.etcd, CHALLENGE_ATTEMPT_MS, &compare, 1, &op, 1, on_challenged, l);
 }
 
 void leader_challenge(struct leader *l, const char *node_id)
@@ -393,7 +438,14 @@ void leader_challenge(struct leader *l, const char *node_id)
 	    !str_eq(l->present, node_id))
 		return;
 	log_info("leader_challenged", kv_str("node", node_id), kv_u64("revision", l->present_revision));
-	delete_key(l, l->present_revision, on_challenged);
+	l->challenge_until_ns = clock_mono_ns() + CHALLENGE_FOR_NS;
+	if (l->challenged == l->present_revision)
+		return; /* under way */
+	l->challenged = l->present_revision;
+	if (l->challenge)
+		etcd_request_cancel(TAKE_PTR(l->challenge));
+	uv_timer_stop(&l->challenge_timer);
+	challenge(l);
 }
 
 /* ---- the end */
@@ -497,5 +549,6 @@ void leader_close(struct leader *l, void (*closed)(void *data), void *data)
 	closer_add(&l->closer, (uv_handle_t *)&l->retry_timer);
 	closer_add(&l->closer, (uv_handle_t *)&l->keepalive_timer);
 	closer_add(&l->closer, (uv_handle_t *)&l->expiry_timer);
+	closer_add(&l->closer, (uv_handle_t *)&l->challenge_timer);
 	closer_end(&l->closer);
 }

@@ -46,8 +46,8 @@ const char *leader_present(const struct leader *l);       /* node id; "" = none 
 void leader_resign(struct leader *l, void (*done)(void *data), void *data);
 
 /*
- * The connection to that manager broke in a way that only a dead process causes (refused, reset). If it is the
- * present leader, its key is deleted, so that a new one is elected now instead of after the lease. Safe: all
+ * That manager is lost: the stream to it broke, or its host fell silent. If it is the present leader, its key is
+ * deleted, so that a new one is elected now instead of after the lease; tried for 10 s, until etcd answers. Safe: all
  * decisions are fenced; a leader that lives after all is deposed and campaigns again.
  */
 void leader_challenge(struct leader *l, const char *node_id);

@@ -51,6 +51,7 @@ static void on_manager_alive(void *data, const char *node_id, bool alive)
 	if (m->closing) /* our streams end because we do */
 		return;
 	dispatcher_manager_alive(m->dispatcher, node_id, alive);
+	bring_up_set_endpoints(m);
 	if (!alive)
 		leader_challenge(m->leader, node_id);
 }

@@ -4,6 +4,8 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "common/silence.h"
+#include "common/str.h"
 #include "manager/store/store.h"
 #include "rpc/rpc.h"
 
@@ -13,6 +15,7 @@
 #define RETRY_MIN_NS (100 * NS_PER_MS)
 #define RETRY_MAX_NS (2 * NS_PER_SEC)
 #define PING_MS 500
+#define BEAT_MS 250
 #define PING_TIMEOUT_MS 1000
 
 /* One other manager. */
@@ -23,6 +26,7 @@ struct peer {
 	struct rpc_channel *channel;
 	struct rpc_call *call;
 	uv_timer_t retry;
+	struct silence silence;
 	int64_t backoff_ns;
 	bool alive, leaving;
 	struct closer closer;
@@ -33,12 +37,24 @@ struct presence {
 	char *node_id;
 	struct store_sub *sub;
 	LIST_HEAD(, peer) peers;
+	uv_timer_t beat;
 	struct closer closer;
 	void (*closed)(void *data);
 	void *closed_data;
 };
 
 /* ---------------------------------------------------------------- to the others */
+
+static struct peer *find_peer(const struct presence *presence, const char *node_id)
+{
+	struct peer *p;
+
+	LIST_FOREACH(p, &presence->peers, link) {
+		if (strcmp(p->node_id, node_id) == 0)
+			return p;
+	}
+	return NULL;
+}
 
 static void connect_peer(struct peer *p);
 
@@ -63,6 +79,7 @@ static void on_answer(struct rpc_call *call, const ProtobufCMessage *msg, void *
 	if (call != p->call || p->leaving)
 		return;
 	p->backoff_ns = RETRY_MIN_NS;
+	silence_over(&p->silence);
 	set_alive(p, true);
 }
 
@@ -71,6 +88,7 @@ static void on_stream_done(struct rpc_call *call, const struct error *err, void 
 	struct peer *p = data;
 
 	p->call = NULL;
+	silence_over(&p->silence);
 	if (p->channel)
 		rpc_channel_close(p->channel);
 	p->channel = NULL;
@@ -83,10 +101,40 @@ static void on_stream_done(struct rpc_call *call, const struct error *err, void 
 	closer_drop(&p->closer);
 }
 
+static void say_hello(struct peer *p)
+{
+	Skein__PresenceRequest hello = SKEIN__PRESENCE_REQUEST__INIT;
+
+	hello.node_id = p->presence->node_id;
+	rpc_call_send(p->call, &hello.base, NULL);
+}
+
+/* The leader's silence holds everything up: it is asked more often than HTTP/2's pings do. */
+static void on_beat(uv_timer_t *timer)
+{
+	struct presence *presence = timer->data;
+	struct peer *p = find_peer(presence, presence->o.leader_id(presence->o.data));
+	char address[64];
+
+	if (!p || !p->alive)
+		return;
+	say_hello(p);
+	rpc_call_remote(p->call, address, sizeof(address));
+	silence_asked(&p->silence, address);
+}
+
+static void on_silent(void *data)
+{
+	struct peer *p = data;
+
+	log_warn("manager_silent", kv_str("node", p->node_id));
+	if (p->call)
+		rpc_call_cancel(p->call);
+}
+
 static void connect_peer(struct peer *p)
 {
 	static const struct rpc_handlers handlers = {.on_message = on_answer, .on_done = on_stream_done};
-	Skein__PresenceRequest hello = SKEIN__PRESENCE_REQUEST__INIT;
 	struct rpc_channel_options options = {
 		.target = p->address,
 		.creds = p->presence->o.creds,
@@ -100,8 +148,7 @@ static void connect_peer(struct peer *p)
 	p->channel = rpc_channel_new(p->presence->o.rpc, &options);
 	closer_hold(&p->closer);
 	p->call = rpc_stream(p->channel, &skein__member__descriptor, "Presence", 0, &handlers, p);
-	hello.node_id = p->presence->node_id;
-	rpc_call_send(p->call, &hello.base, NULL);
+	say_hello(p);
 }
 
 static void on_peer_closed(void *data)
@@ -123,6 +170,7 @@ static void drop_peer(struct peer *p)
 	if (!closer_begin(&p->closer, on_peer_closed, p))
 		return;
 	closer_add(&p->closer, (uv_handle_t *)&p->retry);
+	closer_add(&p->closer, (uv_handle_t *)&p->silence.timer);
 	if (p->call)
 		rpc_call_cancel(p->call);
 	closer_end(&p->closer);
@@ -140,19 +188,9 @@ static void add_peer(struct presence *presence, const pb_node *node)
 	closer_hold(&presence->closer);
 	uv_timer_init(presence->o.loop, &p->retry);
 	p->retry.data = p;
+	silence_init(&p->silence, presence->o.loop, on_silent, p);
 	LIST_INSERT_HEAD(&presence->peers, p, link);
 	connect_peer(p);
-}
-
-static struct peer *find_peer(const struct presence *presence, const char *node_id)
-{
-	struct peer *p;
-
-	LIST_FOREACH(p, &presence->peers, link) {
-		if (strcmp(p->node_id, node_id) == 0)
-			return p;
-	}
-	return NULL;
 }
 
 static void node_changed(struct presence *presence, const char *node_id, const pb_node *node)
@@ -264,6 +302,8 @@ struct presence *presence_new(const struct presence_options *options)
 	p->node_id = xstrdup(options->node_id);
 	LIST_INIT(&p->peers);
 	closer_init(&p->closer);
+	uv_timer_init(options->loop, &p->beat);
+	p->beat.data = p;
 	return p;
 }
 
@@ -274,6 +314,7 @@ void presence_start(struct presence *p)
 	size_t n;
 
 	p->sub = store_subscribe(p->o.store, on_events, p);
+	uv_timer_start(&p->beat, on_beat, BEAT_MS, BEAT_MS);
 	nodes = view_list(view, KIND_NODE, &n);
 	for (size_t i = 0; i < n; i++)
 		node_changed(p, ((const pb_node *)nodes[i])->id, nodes[i]);
@@ -305,6 +346,7 @@ void presence_close(struct presence *p, void (*closed)(void *data), void *data)
 		return;
 	store_unsubscribe(p->sub);
 	p->sub = NULL;
+	closer_add(&p->closer, (uv_handle_t *)&p->beat);
 	while (!LIST_EMPTY(&p->peers))
 		drop_peer(LIST_FIRST(&p->peers));
 	closer_end(&p->closer);

@@ -2,7 +2,8 @@
  * presence - the other managers, by one stream to each: that one's death shows at once.
  *
  * Serves Member.Presence and Member.AddMember; keeps a stream to every manager that the view names. A stream
- * that breaks is told (and tried again with back-off); silence is noticed by HTTP/2 pings.
+ * that breaks is told (and tried again with back-off); silence is noticed by HTTP/2 pings, the leader's after about
+ * half a second by what its kernel leaves unacknowledged (common/silence.h).
  */
 #pragma once
 #include "common/error.h"

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
+#include <grpc/support/alloc.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---------------------------------------------------------------- operations; all under the mutex
@@ -514,6 +516,14 @@ void call_begin_server(struct rpc_call *call, enum error_code refusal, const cha
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call)
 {
 	return &call->peer;
+}
+
+void rpc_call_remote(const struct rpc_call *call, char *ret_address, size_t size)
+{
+	char *address = grpc_call_get_peer(call->call);
+
+	snprintf(ret_address, size, "%s", address ? address : "");
+	gpr_free(address);
 }
 
 void rpc_call_set_data(struct rpc_call *call, void *data)

@@ -68,6 +68,8 @@ struct rpc_peer {
 };
 
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call); /* server side; valid with the call */
+/* Client side, once something was received: the address at the other end, as rpc_peer's; shortened to fit. */
+void rpc_call_remote(const struct rpc_call *call, char *ret_address, size_t size);
 
 /* The owner's pointer. */
 void rpc_call_set_data(struct rpc_call *call, void *data);

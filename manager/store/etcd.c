@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define TIMEOUT_DEFAULT_MS 5000
-#define ATTEMPT_MIN_MS 500
+#define ATTEMPT_MIN_MS 500       /* less silence says nothing about an endpoint */
 
 enum retry {
 	RETRY_ANY,       /* reading, or harmless to do twice */
@@ -26,7 +26,10 @@ struct etcd_request {
 	char *endpoint;       /* of the present attempt */
 	enum retry retry;
 	size_t attempts_left;
+	int64_t begun_ns;     /* the present attempt */
 	int64_t deadline_ns;
+	uint64_t term;        /* known when it was sent */
+	bool overtaken;       /* its answer will not come */
 	enum waiter waiter;
 	union {
 		etcd_range_cb range;
@@ -51,6 +54,22 @@ void etcd_endpoint_failed(struct etcd *e, const char *endpoint)
 		e->current = (e->current + 1) % e->endpoints.n;
 }
 
+static bool is_listed(const struct etcd *e, const char *endpoint)
+{
+	for (size_t i = 0; i < e->endpoints.n; i++)
+		if (str_eq(e->endpoints.v[i], endpoint))
+			return true;
+	return false;
+}
+
+static void ask_again(struct etcd *e, bool (*lost)(const struct etcd_request *r));
+
+/* Its host is gone: the answer will not come. */
+static bool is_homeless(const struct etcd_request *r)
+{
+	return !is_listed(r->etcd, r->endpoint);
+}
+
 void etcd_set_endpoints(struct etcd *e, const char *const *endpoints)
 {
 	_cleanup_free_ char *present = xstrdup(etcd_endpoint(e));
@@ -69,6 +88,11 @@ void etcd_set_endpoints(struct etcd *e, const char *const *endpoints)
 	for (size_t i = 0; i < list.n; i++)
 		if (str_eq(list.v[i], present))
 			e->current = i;
+	if (e->closer.closing)
+		return;
+	ask_again(e, is_homeless);
+	if (!str_eq(etcd_endpoint(e), present))
+		etcd_watches_move(e);
 }
 
 void etcd_use_endpoint(struct etcd *e, const char *endpoint)
@@ -105,6 +129,7 @@ struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struc
 	for (size_t i = 0; options->endpoints[i]; i++)
 		strv_add(&e->endpoints, options->endpoints[i]);
 	closer_init(&e->closer);
+	uv_timer_init(loop, &e->again);
 	TAILQ_INIT(&e->requests);
 	LIST_INIT(&e->watches);
 	return e;
@@ -144,6 +169,7 @@ void etcd_close(struct etcd *e, void (*closed)(void *data), void *data)
 	*c = (struct closing){closed, data, e};
 	closer_begin(&e->closer, on_closed, c);
 	closer_hold(&e->closer);
+	closer_add(&e->closer, (uv_handle_t *)&e->again);
 	while (!LIST_EMPTY(&e->watches))
 		etcd_watch_cancel(LIST_FIRST(&e->watches));
 	while (!TAILQ_EMPTY(&e->requests))
@@ -252,12 +278,71 @@ static void failed(struct etcd_request *r, const struct error *why, bool sent)
 	struct error err = *why;
 
 	if (err.code == ERR_UNAVAILABLE || err.code == ERR_TIMEOUT) {
-		etcd_endpoint_failed(r->etcd, r->endpoint);
+		if (err.code == ERR_UNAVAILABLE || clock_mono_ns() - r->begun_ns >= ATTEMPT_MIN_MS * NS_PER_MS)
+			etcd_endpoint_failed(r->etcd, r->endpoint);
 		if (try_next(r, sent))
 			return;
 	}
 	error_wrap(&err, "etcd at %s", r->endpoint);
 	finish(r, NULL, &err);
+}
+
+/* What went to a leader that is one no longer: nobody will answer it. */
+static bool is_of_old_term(const struct etcd_request *r)
+{
+	return r->term < r->etcd->term;
+}
+
+/* A transaction's owner decides what it means that it may have been applied; the others are harmless to do twice. */
+static void overtake(struct etcd_request *r)
+{
+	struct error err;
+
+	r->overtaken = false;
+	http_cancel(TAKE_PTR(r->call));
+	if (r->waiter != WAITS_TXN) {
+		attempt(r);
+		return;
+	}
+	error_set(&err, ERR_TIMEOUT, "etcd at %s lost its leader", r->endpoint);
+	finish(r, NULL, &err);
+}
+
+/* Each callback may end other requests: begin anew behind it. */
+static void on_again(uv_timer_t *timer)
+{
+	struct etcd *e = container_of(timer, struct etcd, again);
+	struct etcd_request *r;
+
+	do {
+		TAILQ_FOREACH(r, &e->requests, entry)
+			if (r->overtaken)
+				break;
+		if (r)
+			overtake(r);
+	} while (r);
+}
+
+/* Writes under way whose answer will not come. */
+static void ask_again(struct etcd *e, bool (*lost)(const struct etcd_request *r))
+{
+	struct etcd_request *r;
+
+	TAILQ_FOREACH(r, &e->requests, entry) {
+		if (!r->call || (r->waiter != WAITS_TXN && r->waiter != WAITS_LEASE) || !lost(r))
+			continue;
+		r->overtaken = true;
+		uv_timer_start(&e->again, on_again, 0, 0);
+	}
+}
+
+void etcd_note_term(struct etcd *e, uint64_t term)
+{
+	bool news = e->term && term > e->term;
+
+	e->term = MAX(e->term, term);
+	if (news)
+		ask_again(e, is_of_old_term);
 }
 
 static void on_done(void *data, const struct http_result *result)
@@ -267,6 +352,7 @@ static void on_done(void *data, const struct http_result *result)
 	struct error err;
 
 	r->call = NULL;
+	r->overtaken = false;
 	if (!result->status) {
 		failed(r, &result->error, result->sent);
 	} else if (result->status != 200) {
@@ -277,6 +363,7 @@ static void on_done(void *data, const struct http_result *result)
 	} else if (error_is_set(&answer.error)) {
 		failed(r, &answer.error, true);
 	} else {
+		etcd_note_term(r->etcd, answer.term);
 		finish(r, &answer, NULL);
 	}
 }
@@ -298,6 +385,8 @@ static void attempt(struct etcd_request *r)
 	/* A server that says nothing must leave time to ask the others. */
 	if (r->retry == RETRY_ANY && r->attempts_left > 1)
 		post.timeout_ms = MIN(left_ms, MAX(left_ms / r->attempts_left, ATTEMPT_MIN_MS));
+	r->begun_ns = clock_mono_ns();
+	r->term = r->etcd->term;
 	if (r->attempts_left)
 		r->attempts_left--;
 	if (r->retry != RETRY_NEVER) {

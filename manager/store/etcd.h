@@ -24,7 +24,10 @@ struct etcd_options {
 struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struct error *err);
 /* Open requests are cancelled, watches end. */
 void etcd_close(struct etcd *e, void (*closed)(void *data), void *data);
-/* Replace the endpoint list (members came or went). Requests in flight go on. */
+/*
+ * Replace the endpoint list (members came or went). Reads in flight go on; of a transaction that was sent to an
+ * endpoint that is not listed any more it is told that it timed out.
+ */
 void etcd_set_endpoints(struct etcd *e, const char *const *endpoints);
 /*
  * Go (back) to this endpoint of the list: requests from now on, and the watches, which lose nothing by it. For the
@@ -66,7 +69,10 @@ struct etcd_op {
 };
 struct etcd_txn_result { bool succeeded; uint64_t revision; };
 typedef void (*etcd_txn_cb)(void *data, const struct etcd_txn_result *result, const struct error *err);
-/* All compares hold -> all ops. On ERR_UNAVAILABLE / ERR_TIMEOUT it may have been applied. Never retried here. */
+/*
+ * All compares hold -> all ops. On ERR_UNAVAILABLE / ERR_TIMEOUT it may have been applied. Never retried here.
+ * ERR_TIMEOUT comes early when etcd has no leader, or has elected another one since it was sent: it is lost as a rule.
+ */
 struct etcd_request *etcd_txn(struct etcd *e, const struct etcd_compare *compares, size_t n_compares,
 			      const struct etcd_op *ops, size_t n_ops, etcd_txn_cb cb, void *data);
 /*

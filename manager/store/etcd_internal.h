@@ -18,6 +18,8 @@ struct etcd {
 	struct strv endpoints;
 	size_t current;      /* the endpoint that answered last */
 	uint64_t timeout_ms;
+	uint64_t term;       /* the latest heard of */
+	uv_timer_t again;    /* requests that are overtaken are ended in a turn of their own */
 	struct closer closer;
 	TAILQ_HEAD(, etcd_request) requests;
 	LIST_HEAD(, etcd_watch) watches;
@@ -27,6 +29,12 @@ struct etcd {
 const char *etcd_endpoint(const struct etcd *e);
 /* That endpoint did not do its work: whatever starts now goes to the next one. */
 void etcd_endpoint_failed(struct etcd *e, const char *endpoint);
+
+/*
+ * An answer came in that term of etcd's leader. When it is news, an election took place, and writes that were sent
+ * before may have gone to a leader that is lost: nobody answers those before etcd's own time-out of 5 s and more.
+ */
+void etcd_note_term(struct etcd *e, uint64_t term);
 
 /* Watches that are connected elsewhere connect to etcd_endpoint(). */
 void etcd_watches_move(struct etcd *e);

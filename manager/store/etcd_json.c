@@ -340,6 +340,9 @@ static void get_error(const json_t *root, struct error *ret)
 	const char *text = json_string_value(nested ? json_object_get(error, "message") : error);
 	json_int_t n = json_integer_value(code);
 
+	/* The members have no leader at the moment; etcd gives that no code of its own. */
+	if (text && strstr(text, "raft proposal dropped"))
+		n = ERR_TIMEOUT;
 	if (n <= ERR_OK || n > ERR_UNAUTHENTICATED)
 		n = ERR_UNKNOWN;
 	error_set(ret, (enum error_code)n, "etcd: %s", text ? text : "no reason given");
@@ -347,9 +350,10 @@ static void get_error(const json_t *root, struct error *ret)
 
 static int get_answer(struct parser *p, const json_t *obj, struct etcd_answer *a)
 {
+	const json_t *header = json_object_get(obj, "header");
 	uint64_t ttl_s;
 
-	if (get_u64(p, json_object_get(obj, "header"), "revision", &a->revision) < 0 ||
+	if (get_u64(p, header, "revision", &a->revision) < 0 || get_u64(p, header, "raft_term", &a->term) < 0 ||
 	    get_bool(p, obj, "succeeded", &a->succeeded) < 0 || get_bool(p, obj, "more", &a->more) < 0 ||
 	    get_bool(p, obj, "created", &a->created) < 0 || get_bool(p, obj, "canceled", &a->canceled) < 0 ||
 	    get_u64(p, obj, "compact_revision", &a->compact_revision) < 0 ||

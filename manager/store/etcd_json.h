@@ -24,6 +24,7 @@ char *etcd_json_member_add(const char *peer_url, bool learner);
 struct etcd_answer {
 	struct error error;          /* set: etcd refused; nothing else is */
 	uint64_t revision;           /* of the header */
+	uint64_t term;               /* of the header: grows with each election of etcd */
 	bool succeeded;              /* txn */
 	bool more;                   /* range */
 	bool created, canceled;      /* watch */

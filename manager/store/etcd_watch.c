@@ -95,6 +95,7 @@ static void on_answer(struct etcd_watch *w, const struct etcd_answer *a)
 {
 	struct error err;
 
+	etcd_note_term(w->etcd, a->term);
 	if (error_is_set(&a->error)) {
 		lost(w, &a->error);
 	} else if (a->canceled && a->compact_revision) {

@@ -30,6 +30,7 @@ struct store *store_new(uv_loop_t *loop, struct etcd *etcd, const char *prefix)
 	TAILQ_INIT(&s->waiting);
 	uv_timer_init(loop, &s->load_timer);
 	uv_timer_init(loop, &s->commit_timer);
+	uv_timer_init(loop, &s->resend_timer);
 	return s;
 }
 
@@ -76,6 +77,7 @@ void store_close(struct store *s, void (*closed)(void *data), void *data)
 	store_commits_cancel(s);
 	closer_add(&s->closer, (uv_handle_t *)&s->load_timer);
 	closer_add(&s->closer, (uv_handle_t *)&s->commit_timer);
+	closer_add(&s->closer, (uv_handle_t *)&s->resend_timer);
 	closer_end(&s->closer);
 }
 

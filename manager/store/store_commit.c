@@ -19,7 +19,9 @@
 #define BYTES_MAX ((size_t)1 << 20)
 #define REQUIRES_MAX 100
 #define IN_FLIGHT_MAX 16
-#define PATIENCE_MS 1000         /* for the first answer; see etcd_txn_within() */
+#define PATIENCE_MS 1000         /* for the first answer, doubled each time; see etcd_txn_within() */
+#define GIVE_UP_MS 6000
+#define PAUSE_MS 50              /* from one sending to the next */
 #define SEEN_TIMEOUT_MS 10000
 #define SEEN_TIMEOUT_ERROR_MS 1000
 #define UNIT_PARTS 3             /* most operations (or compares) of one object */
@@ -48,7 +50,10 @@ struct commit {
 	struct unit *requires, *units;
 	size_t n_requires, n_units;
 	size_t first, next;      /* units of the chunk under way */
-	bool resent;             /* the chunk was sent twice: either may have been applied */
+	unsigned resent;         /* so often the chunk was sent again: each sending may have been applied */
+	int64_t sent_ns;         /* last */
+	int64_t give_up_ns;      /* the chunk is not sent again behind this */
+	int64_t resend_ns;       /* 0 = it is not due to be sent again */
 	struct etcd_request *request;
 	size_t asking;           /* unit whose name is looked up after a conflict */
 	uint64_t revision;       /* of the last chunk */
@@ -379,6 +384,32 @@ static void on_first_unit(void *data, const struct etcd_range_result *result, co
 
 static void send_chunk(struct commit *c);
 
+static void set_resend_timer(struct store *s)
+{
+	int64_t first_ns = INT64_MAX;
+	const struct commit *c;
+
+	TAILQ_FOREACH(c, &s->in_flight, entry)
+		first_ns = c->resend_ns ? MIN(first_ns, c->resend_ns) : first_ns;
+	if (first_ns < INT64_MAX)
+		loop_timer_in(&s->resend_timer, MAX(first_ns - clock_mono_ns(), 0), store_resend_timer);
+}
+
+void store_resend_timer(uv_timer_t *timer)
+{
+	struct store *s = container_of(timer, struct store, resend_timer);
+	int64_t now_ns = clock_mono_ns();
+	struct commit *c;
+
+	TAILQ_FOREACH(c, &s->in_flight, entry) {
+		if (!c->resend_ns || c->resend_ns > now_ns)
+			continue;
+		c->resend_ns = 0;
+		send_chunk(c);
+	}
+	set_resend_timer(s);
+}
+
 static void on_txn(void *data, const struct etcd_txn_result *result, const struct error *err)
 {
 	struct commit *c = data;
@@ -386,10 +417,11 @@ static void on_txn(void *data, const struct etcd_txn_result *result, const struc
 	c->request = NULL;
 	if (c->store->closer.closing)
 		return;
-	if (err && err->code == ERR_TIMEOUT && !c->resent) {
-		/* The compares let only one of the two be applied. */
-		c->resent = true;
-		send_chunk(c);
+	if (err && err->code == ERR_TIMEOUT && clock_mono_ns() < c->give_up_ns) {
+		/* The compares let only one of them be applied. */
+		c->resent++;
+		c->resend_ns = c->sent_ns + PAUSE_MS * NS_PER_MS;
+		set_resend_timer(c->store);
 	} else if (err) {
 		c->error = *err;
 		decided(c);
@@ -435,7 +467,10 @@ static void send_chunk(struct commit *c)
 	struct etcd_op ops[UNIT_PARTS * TXN_MAX];
 	size_t n_compares = 0, n_ops = 0;
 	struct etcd *etcd = c->store->etcd;
+	int64_t left_ms, patience_ms = PATIENCE_MS << MIN(c->resent, 10u);
 
+	c->sent_ns = clock_mono_ns();
+	left_ms = MAX((c->give_up_ns - c->sent_ns) / NS_PER_MS, 1);
 	if (c->flags & STORE_FENCED)
 		compares[n_compares++] =
 			(struct etcd_compare){c->fence_key, ETCD_CMP_CREATE, c->fence_revision};
@@ -444,10 +479,8 @@ static void send_chunk(struct commit *c)
 			(struct etcd_compare){c->requires[i].key, ETCD_CMP_MOD, c->requires[i].revision};
 	for (size_t i = c->first; i < c->next; i++)
 		add_unit(&c->units[i], compares, &n_compares, ops, &n_ops);
-	if (c->resent)
-		c->request = etcd_txn(etcd, compares, n_compares, ops, n_ops, on_txn, c);
-	else
-		c->request = etcd_txn_within(etcd, PATIENCE_MS, compares, n_compares, ops, n_ops, on_txn, c);
+	c->request = etcd_txn_within(etcd, (uint64_t)MIN(left_ms, patience_ms), compares, n_compares, ops, n_ops,
+				     on_txn, c);
 }
 
 /* The chunk that begins at `next`. */
@@ -461,7 +494,8 @@ static void commit_send(struct commit *c)
 		return;
 	}
 	c->first = c->next;
-	c->resent = false;
+	c->resent = 0;
+	c->give_up_ns = clock_mono_ns() + GIVE_UP_MS * NS_PER_MS;
 	/* With many requires a chunk still takes what etcd allows. */
 	c->next += chunk_len(c, c->first, chunked && c->n_requires < CHUNK_MAX / 2 ? CHUNK_MAX : TXN_MAX);
 	send_chunk(c);

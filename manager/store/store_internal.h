@@ -34,7 +34,7 @@ struct store {
 	/* store_commit.c */
 	TAILQ_HEAD(commit_list, commit) queued, in_flight, waiting;
 	size_t n_in_flight;
-	uv_timer_t commit_timer;
+	uv_timer_t commit_timer, resend_timer;
 	char *fence_key;
 	uint64_t fence_revision;
 };
@@ -50,3 +50,4 @@ void store_sync_stop(struct store *s);
 void store_commits_seen(struct store *s);
 void store_commits_cancel(struct store *s);
 void store_commit_timer(uv_timer_t *timer);
+void store_resend_timer(uv_timer_t *timer);

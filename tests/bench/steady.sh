@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A loaded machine is not a lost one: busy loops on all cores while a service is scaled up and down. No node may be
 # called DOWN, no task may be replaced, the leader may not change.
-#   tests/bench/steady.sh [SECONDS]      (needs root; programs from SKEIN_BIN, default build/dev)
+#   tests/bench/steady.sh [SECONDS [LOOPS]]      (needs root; programs from SKEIN_BIN, default build/dev)
 # shellcheck disable=SC1091,SC2016,SC2154
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 seconds=${1:-30}
+busy=${2:-$((2 * $(nproc)))}
 
 cluster_up 3 2 >/dev/null
 load_image h1 bench:1 --cmd 'exec sleep 1000000' >/dev/null
@@ -14,10 +15,12 @@ ctl h1 service create -q --name web --network none --stop-grace-period 0s --repl
 first=$(task_of h1 web 1)
 leader() { ctl h1 node ls --format '{{.Hostname}} {{.ManagerStatus}}' | awk '$2 == "Leader" { print $1 }'; }
 count() { cat "$SKEIN_TESTBED"/h*/agent.log | grep -c -- "$1" || :; }
-before=$(leader) elections=$(count event=elected) sessions=$(count event=session_up)
+# Each election of etcd is a term.
+term() { bed run h1 curl -sf --unix-socket /run/skein/etcd/etcd.sock:1 http://etcd/v3/maintenance/status -d '{}' | jq -r .raftTerm; }
+before=$(leader) term=$(term) elections=$(count event=elected) sessions=$(count event=session_up)
 
 loops=()
-for _ in $(seq $((2 * $(nproc)))); do
+for _ in $(seq "$busy"); do
 	timeout "$seconds" sh -c 'while :; do :; done' &
 	loops+=($!)
 done
@@ -31,10 +34,12 @@ done
 wait "${loops[@]}" || :
 
 down=$(count 'event=node_down')
-echo "$seconds s with $((2 * $(nproc))) busy loops ($(machine))"
+echo "$seconds s with $busy busy loops ($(machine))"
 printf '%-34s %s\n' 'scale 3 -> 30 -> 3, times' "$scales" \
 	'nodes called DOWN' "$down" \
 	'sessions begun again' $(($(count event=session_up) - sessions)) \
+	'elections of etcd' $(($(term) - term)) \
+	'managers called lost' "$(count event=manager_silent)" \
 	'elections' $(($(count event=elected) - elections)) \
 	'stalls of a loop over the limit' "$(count event=loop_stall)" \
 	'stalls of a dispatcher' "$(count event=dispatcher_stall)"
