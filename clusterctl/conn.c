@@ -16,13 +16,26 @@
 
 #define PEM_MAX_BYTES (256u << 10)
 #define MANAGER_PORT 2377
+#define PICK_TIMEOUT_MS 3000
 
 struct conn {
 	uv_loop_t loop;
 	struct rpc *rpc; /* NULL until the first request */
 	struct rpc_channel *channels[2];
 	const struct global_flags *global;
+	struct strv hosts;  /* of --host, then those that the agent knows */
+	size_t host;        /* that we talk to; hosts.n = the socket */
+	bool picked;        /* of several hosts, one that answers */
+	bool asked_agent;
 };
+
+static void split_hosts(const char *text, struct strv *hosts)
+{
+	for (size_t len; *text; text += len + (text[len] == ',')) {
+		len = strcspn(text, ",");
+		strv_addf(hosts, "%.*s", (int)len, text);
+	}
+}
 
 struct conn *conn_new(const struct global_flags *global)
 {
@@ -30,6 +43,7 @@ struct conn *conn_new(const struct global_flags *global)
 
 	uv_loop_init(&conn->loop);
 	conn->global = global;
+	split_hosts(global->host ?: "", &conn->hosts);
 	return conn;
 }
 
@@ -53,6 +67,7 @@ void conn_free(struct conn *conn)
 	}
 	uv_run(&conn->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&conn->loop);
+	strv_fini(&conn->hosts);
 	free(conn);
 }
 
@@ -141,6 +156,12 @@ static int no_manager(struct conn *conn, const struct error *probe, struct error
 
 /* ---------------------------------------------------------------- channels */
 
+/* "" = the socket of this host's manager. */
+static const char *present_host(const struct conn *conn)
+{
+	return conn->host < conn->hosts.n ? conn->hosts.v[conn->host] : "";
+}
+
 static struct rpc *get_rpc(struct conn *conn)
 {
 	if (!conn->rpc)
@@ -181,11 +202,11 @@ static char *with_port(const char *host)
 static struct rpc_channel *open_remote(struct conn *conn, struct error *err)
 {
 	struct rpc_creds *creds = load_creds(conn->global, err);
-	_cleanup_free_ char *target = with_port(conn->global->host);
+	_cleanup_free_ char *target = with_port(present_host(conn));
 	struct rpc_channel_options options = {.target = target,
 					      .creds = creds,
-					      .keepalive_ms = 10000,
-					      .keepalive_timeout_ms = 5000};
+					      .keepalive_ms = 2000,
+					      .keepalive_timeout_ms = 3000};
 	struct rpc_channel *channel;
 
 	if (!creds)
@@ -217,7 +238,7 @@ static struct rpc_channel *open_socket(struct conn *conn, enum conn_end end, str
 static struct rpc_channel *get_channel(struct conn *conn, enum conn_end end, struct error *err)
 {
 	if (!conn->channels[end])
-		conn->channels[end] = end == CONN_MANAGER && !str_empty(conn->global->host)
+		conn->channels[end] = end == CONN_MANAGER && !str_empty(present_host(conn))
 					      ? open_remote(conn, err)
 					      : open_socket(conn, end, err);
 	return conn->channels[end];
@@ -231,7 +252,7 @@ static const ProtobufCServiceDescriptor *service_of(enum conn_end end)
 void conn_explain(struct conn *conn, enum conn_end end, struct error *err)
 {
 	_cleanup_free_ char *path = socket_path(conn, end);
-	const char *host = conn->global->host;
+	const char *host = present_host(conn);
 
 	if (err->code == ERR_UNAVAILABLE && end == CONN_MANAGER && !str_empty(host))
 		error_wrap(err, "the manager at %s", host);
@@ -241,6 +262,8 @@ void conn_explain(struct conn *conn, enum conn_end end, struct error *err)
 }
 
 /* ---------------------------------------------------------------- requests */
+
+static void pick_manager(struct conn *conn);
 
 struct pending {
 	bool done;
@@ -262,9 +285,12 @@ static void on_reply(void *data, const ProtobufCMessage *reply, const struct err
 int conn_call(struct conn *conn, enum conn_end end, const char *method, const void *request,
 	      uint64_t timeout_ms, void *ret_reply, struct error *err)
 {
-	struct rpc_channel *channel = get_channel(conn, end, err);
 	struct pending p = {.err = ERROR_INIT};
+	struct rpc_channel *channel;
 
+	if (end == CONN_MANAGER)
+		pick_manager(conn);
+	channel = get_channel(conn, end, err);
 	if (!channel)
 		return -1;
 	rpc_unary(channel, service_of(end), method, request, timeout_ms, on_reply, &p);
@@ -283,7 +309,69 @@ int conn_call(struct conn *conn, enum conn_end end, const char *method, const vo
 struct rpc_call *conn_stream(struct conn *conn, enum conn_end end, const char *method,
 			     const struct rpc_handlers *handlers, void *data, struct error *err)
 {
-	struct rpc_channel *channel = get_channel(conn, end, err);
+	struct rpc_channel *channel;
 
+	if (end == CONN_MANAGER)
+		pick_manager(conn);
+	channel = get_channel(conn, end, err);
 	return channel ? rpc_stream(channel, service_of(end), method, 0, handlers, data) : NULL;
+}
+
+/* ---------------------------------------------------------------- several managers */
+
+static void close_manager(struct conn *conn)
+{
+	if (conn->channels[CONN_MANAGER])
+		rpc_channel_close(TAKE_PTR(conn->channels[CONN_MANAGER]));
+}
+
+/*
+ * Of several hosts the first that answers. It is asked for something harmless: a request that changes something must not
+ * be sent twice, and whether one that failed had arrived is not known.
+ */
+static void pick_manager(struct conn *conn)
+{
+	Skein__GetInfoRequest request = SKEIN__GET_INFO_REQUEST__INIT;
+
+	if (conn->picked)
+		return;
+	conn->picked = true;
+	for (size_t i = 0; i < conn->hosts.n && conn->hosts.n > 1; i++) {
+		struct error err = ERROR_INIT;
+
+		conn->host = i;
+		if (conn_call(conn, CONN_MANAGER, "GetInfo", &request, PICK_TIMEOUT_MS, NULL, &err) == 0 ||
+		    (err.code != ERR_UNAVAILABLE && err.code != ERR_TIMEOUT))
+			return;
+		close_manager(conn);
+	}
+	conn->host = 0;
+}
+
+/* Those behind the socket are of use only with certificates. */
+static void ask_agent(struct conn *conn)
+{
+	const struct global_flags *g = conn->global;
+	_cleanup_pb_ Skein__LocalInfo *info = NULL;
+	Skein__Empty request = SKEIN__EMPTY__INIT;
+	struct error err = ERROR_INIT;
+
+	if (conn->asked_agent || !str_empty(g->host) || str_empty(g->tls_ca) || str_empty(g->tls_cert) ||
+	    str_empty(g->tls_key))
+		return;
+	if (conn_call(conn, CONN_AGENT, "GetInfo", &request, PICK_TIMEOUT_MS, &info, &err) < 0)
+		return;
+	conn->asked_agent = true;
+	for (size_t i = 0; i < info->n_managers; i++)
+		strv_add(&conn->hosts, info->managers[i]);
+	conn->host = conn->hosts.n;
+}
+
+void conn_next_manager(struct conn *conn)
+{
+	bool socket = str_empty(conn->global->host);
+
+	close_manager(conn);
+	ask_agent(conn);
+	conn->host = (conn->host + 1) % MAX(conn->hosts.n + socket, (size_t)1);
 }

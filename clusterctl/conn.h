@@ -38,5 +38,11 @@ int conn_call(struct conn *conn, enum conn_end end, const char *method, const vo
 struct rpc_call *conn_stream(struct conn *conn, enum conn_end end, const char *method,
 			     const struct rpc_handlers *handlers, void *data, struct error *err);
 
+/*
+ * The manager was lost: the next stream goes to another one (of --host's list, or of those that the agent knows when
+ * certificates are given), or to the same one again when there is no other. Never for requests that change something.
+ */
+void conn_next_manager(struct conn *conn);
+
 /* "the manager at 10.0.0.1:2377" in front of an error that says that nobody answered. */
 void conn_explain(struct conn *conn, enum conn_end end, struct error *err);

@@ -16,6 +16,8 @@
 
 #define REDRAW_MS 1000 /* while the seconds of the monitor period are counted down */
 #define REASONS_SHOWN 5
+#define LOST_FOR_NS (30 * NS_PER_SEC) /* without a word from any manager */
+#define LOST_PAUSE_MS 200
 
 struct converge {
 	struct conn *conn;
@@ -26,7 +28,9 @@ struct converge {
 	uv_signal_t sigint;
 	struct closer closer;
 	bool quiet, terminal, interrupted, done, closed;
-	unsigned drawn; /* lines of the last picture */
+	bool pause_over, told_lost;
+	int64_t heard_ns; /* when a manager last said something */
+	unsigned drawn;	  /* lines of the last picture */
 	struct error err;
 	bool failed;
 };
@@ -110,6 +114,7 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *msg, void 
 
 	if (c->progress.verdict != PROGRESS_WAIT || c->interrupted)
 		return;
+	c->heard_ns = clock_mono_ns();
 	progress_feed(&c->progress, (const Skein__WatchServiceResponse *)msg, clock_mono_ns());
 	step(c);
 }
@@ -134,6 +139,7 @@ static void on_interrupt(uv_signal_t *handle, int signum)
 	struct converge *c = container_of(handle, struct converge, sigint);
 
 	c->interrupted = true;
+	c->pause_over = true;
 	if (c->call)
 		rpc_call_cancel(c->call);
 }
@@ -171,6 +177,7 @@ static int watch_once(struct converge *c, const char *service_id, struct error *
 	struct error sent = ERROR_INIT;
 
 	c->done = c->failed = false;
+	c->err = ERROR_INIT;
 	request.ref = (char *)service_id;
 	c->call = conn_stream(c->conn, CONN_MANAGER, "WatchService", &handlers, c, err);
 	if (!c->call)
@@ -185,6 +192,39 @@ static int watch_once(struct converge *c, const char *service_id, struct error *
 	*err = c->err;
 	conn_explain(c->conn, CONN_MANAGER, err);
 	return -1;
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	container_of(timer, struct converge, timer)->pause_over = true;
+}
+
+/* NOT_FOUND: another manager may not know yet what its neighbour has written. */
+static bool may_pass(const struct error *err)
+{
+	return err->code == ERR_UNAVAILABLE || err->code == ERR_CANCELLED || err->code == ERR_TIMEOUT ||
+	       err->code == ERR_NOT_FOUND;
+}
+
+/* Each watch begins with the whole state: one that was lost is simply begun again, with another manager. */
+static int watch(struct converge *c, const char *service_id, struct error *err)
+{
+	c->heard_ns = clock_mono_ns();
+	while (watch_once(c, service_id, err) < 0) {
+		if (!may_pass(err) || clock_mono_ns() - c->heard_ns >= LOST_FOR_NS)
+			return -1;
+		if (!c->quiet && !c->terminal && !c->told_lost)
+			ctl_warn("the manager that was watched is lost (%s), asking again", err->msg);
+		c->told_lost = true;
+		c->pause_over = false;
+		uv_timer_start(&c->timer, on_pause_over, LOST_PAUSE_MS, 0);
+		conn_run(c->conn, &c->pause_over);
+		if (c->interrupted)
+			return 0;
+		conn_next_manager(c->conn);
+		*err = ERROR_INIT;
+	}
+	return 0;
 }
 
 static enum ctl_exit conclude(struct converge *c, const char *name, struct error *err)
@@ -224,7 +264,7 @@ enum ctl_exit converge_wait(struct ctl *ctl, const char *service_id, const char 
 	c->terminal = isatty(STDOUT_FILENO);
 	progress_init(&c->progress, setup);
 	open_handles(c);
-	if (watch_once(c, service_id, err) < 0)
+	if (watch(c, service_id, err) < 0)
 		error_wrap(err, "service %s was changed, but how it goes on cannot be seen", name);
 	else
 		status = conclude(c, name, err);

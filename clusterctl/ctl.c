@@ -20,8 +20,8 @@
 const struct option_def global_options[] = {
 	HELP_OPTION,
 	{"version", 0, G(BOOL, version), .help = "print the version"},
-	{"host", 'H', G(STR, host), .arg = "HOST[:PORT]", .env = "CLUSTERCTL_HOST",
-	 .help = "manager to talk to; without it, the one on this host through its socket"},
+	{"host", 'H', G(STR, host), .arg = "HOST[:PORT],...", .env = "CLUSTERCTL_HOST",
+	 .help = "manager to talk to (of several the first that answers); without it, the one on this host through its socket"},
 	{"tls-ca", 0, G(STR, tls_ca), .arg = "FILE", .env = "CLUSTERCTL_TLS_CA",
 	 .help = "root certificate of the cluster, for --host"},
 	{"tls-cert", 0, G(STR, tls_cert), .arg = "FILE", .env = "CLUSTERCTL_TLS_CERT",
@@ -211,11 +211,22 @@ static int dispatch(struct ctl *ctl, struct strv *args)
 	return verb ? run_verb(ctl, verb, argc, argv) : unknown_command(NULL, word);
 }
 
+static int check_hosts(const char *text, struct error *err)
+{
+	for (size_t len; *text; text += len + (text[len] == ',')) {
+		_cleanup_free_ char *one = xstrndup(text, len = strcspn(text, ","));
+		struct hostport hp;
+
+		if (hostport_parse(one, MANAGER_PORT, &hp, err) < 0)
+			return error_wrap(err, "--host");
+	}
+	return 0;
+}
+
 static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *args,
 			struct error *err)
 {
 	const struct global_flags *g = &ctl->global;
-	struct hostport hp;
 
 	if (options_parse_args(global_options, &ctl->global, argc - 1, argv + 1, true, args, NULL,
 			       err) < 0)
@@ -226,9 +237,7 @@ static int parse_global(struct ctl *ctl, int argc, char **argv, struct strv *arg
 				 "--host needs --tls-ca, --tls-cert and --tls-key as well: on a "
 				 "manager, root.crt, node.crt and "
 				 "node.key in /var/lib/skein/identity");
-	if (!str_empty(g->host) && hostport_parse(g->host, MANAGER_PORT, &hp, err) < 0)
-		return error_wrap(err, "--host");
-	return 0;
+	return str_empty(g->host) ? 0 : check_hosts(g->host, err);
 }
 
 int ctl_main(int argc, char **argv)

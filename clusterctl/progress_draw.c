@@ -168,7 +168,7 @@ void progress_plain(struct progress_plain *last, const struct progress *p, struc
 	}
 	if (p->verifying && !last->verifying && p->verdict == PROGRESS_WAIT)
 		strbuf_printf(out, "%s: verify: waiting %s for tasks to be stable\n", p->name,
-			      str_duration_human(p->monitor_ns, period));
+			      str_duration_human(p->hold_ns, period));
 	last->verifying = p->verifying;
 }
 

@@ -23,6 +23,7 @@ static void drop_slots(struct progress *p)
 void progress_fini(struct progress *p)
 {
 	drop_slots(p);
+	strv_fini(&p->ended);
 	free(p->message);
 	free(p->name);
 }
@@ -182,6 +183,38 @@ static void read_update(struct progress *p, const pb_service *service)
 	}
 }
 
+/* A task that ended by itself, although it is to run on: one that was told to stop is SHUTDOWN, not COMPLETE or FAILED. */
+static bool has_ended(const struct progress *p, const pb_task *task)
+{
+	int state = task_state(task);
+
+	if ((int)task->desired == TASK_REMOVE)
+		return false;
+	return state == TASK_FAILED || state == TASK_REJECTED || (state == TASK_COMPLETE && !p->one_shot);
+}
+
+static void note_ended(struct progress *p, const Skein__WatchServiceResponse *msg)
+{
+	for (size_t i = 0; i < msg->n_tasks; i++)
+		if (has_ended(p, msg->tasks[i]) && !strv_has(&p->ended, msg->tasks[i]->id))
+			strv_add(&p->ended, msg->tasks[i]->id);
+}
+
+static void check_ended(struct progress *p, const Skein__WatchServiceResponse *msg)
+{
+	for (size_t i = 0; i < msg->n_tasks; i++) {
+		const pb_task *task = msg->tasks[i];
+		const char *node = pb_kv_get(msg->node_names, msg->n_node_names, task->node_id);
+		_cleanup_free_ char *slot = NULL;
+
+		if (!has_ended(p, task) || strv_has(&p->ended, task->id))
+			continue;
+		slot = task->slot > 0 ? xasprintf("%llu", (unsigned long long)task->slot) : xstrdup(node ?: task->node_id);
+		fail(p, xasprintf("%s.%s ended while it was verified: %s", p->name, slot,
+				  task->status && *task->status->err ? task->status->err : "it completed"));
+	}
+}
+
 /* More running than wanted: a scale down has not got to work yet. Completed ones may be any number.
  */
 static bool is_converged(const struct progress *p)
@@ -189,12 +222,17 @@ static bool is_converged(const struct progress *p)
 	return p->running <= p->desired && p->running + p->completed >= p->desired;
 }
 
-static void judge(struct progress *p, const pb_service *service, int64_t now)
+static void judge(struct progress *p, const pb_service *service, const Skein__WatchServiceResponse *msg, int64_t now)
 {
 	bool ended =
 		service->update && !is_updating(service->update) && is_news(p, service->update);
 	bool update_runs = is_updating(service->update) && !p->setup.verify;
+	bool monitored = p->setup.verify && p->setup.new_tasks && !ended && p->running > 0;
 
+	if (p->watching)
+		check_ended(p, msg);
+	if (p->verdict != PROGRESS_WAIT)
+		return;
 	p->verifying = false;
 	if (!is_converged(p) || update_runs) {
 		p->verify_until = 0;
@@ -209,14 +247,19 @@ static void judge(struct progress *p, const pb_service *service, int64_t now)
 		return;
 	}
 	p->settle_until = 0;
-	if (!p->setup.verify || !p->setup.new_tasks || p->monitor_ns == 0 || ended ||
-	    p->running == 0) {
+	p->hold_ns = MAX(monitored ? p->monitor_ns : 0, p->running > 0 ? p->setup.verify_ns : 0);
+	if (p->hold_ns == 0) {
 		p->verdict = PROGRESS_DONE;
 		return;
 	}
 	p->verifying = true;
 	if (p->verify_until == 0)
-		p->verify_until = now + p->monitor_ns;
+		p->converged_at = now;
+	p->verify_until = p->converged_at + p->hold_ns;
+	if (p->setup.verify_ns > 0 && !p->watching) {
+		p->watching = true;
+		note_ended(p, msg);
+	}
 }
 
 void progress_feed(struct progress *p, const Skein__WatchServiceResponse *msg, int64_t now)
@@ -239,7 +282,7 @@ void progress_feed(struct progress *p, const Skein__WatchServiceResponse *msg, i
 	read_update(p, service);
 	read_slots(p, msg);
 	if (p->verdict == PROGRESS_WAIT)
-		judge(p, service, now);
+		judge(p, service, msg, now);
 	progress_tick(p, now);
 }
 

@@ -5,6 +5,8 @@
  * restarted) update          the same, and then it must stay so for the monitor period; a rollback
  * or a pause fails
  *
+ * With verify_ns it must stay so for that long in any case, and a task that ends meanwhile fails it.
+ *
  * A task that cannot be placed is waited for, with the reason shown: a node may join. Tasks that
  * failed and will not be replaced end the waiting.
  */
@@ -21,6 +23,7 @@ enum progress_verdict { PROGRESS_WAIT, PROGRESS_DONE, PROGRESS_FAILED };
 /* What was asked for, and how the service was before. */
 struct progress_setup {
 	bool verify;	  /* hold for the monitor period */
+	int64_t verify_ns; /* hold for this long, and let no task end meanwhile; 0 = no */
 	bool new_tasks;	  /* the update changed what tasks are: old ones do not count */
 	bool rollback;	  /* a rollback was asked for: its completion is success */
 	int update_state; /* of the service before the request: not news */
@@ -46,7 +49,11 @@ struct progress {
 	size_t n_slots;
 	bool verifying, rolling_back, one_shot;
 	int64_t monitor_ns;
+	int64_t hold_ns;      /* how long it is to stay as it is */
+	int64_t converged_at;
 	int64_t verify_until; /* 0 = not verifying */
+	bool watching;	      /* converged once: no task may end any more */
+	struct strv ended;    /* ids of those that had ended before */
 	int64_t settle_until; /* 0 = nothing failed for good */
 	bool update_seen;     /* an update of our own was seen to start */
 };

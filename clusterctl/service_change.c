@@ -58,7 +58,7 @@ static enum ctl_exit create_and_wait(struct ctl *ctl, const pb_service_spec *spe
 {
 	Skein__CreateServiceRequest request = SKEIN__CREATE_SERVICE_REQUEST__INIT;
 	_cleanup_pb_ Skein__ServiceResponse *reply = NULL;
-	struct progress_setup setup = {0};
+	struct progress_setup setup = {.verify_ns = f->verify};
 
 	request.spec = (pb_service_spec *)spec;
 	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "CreateService", &request, CONN_TIMEOUT_MS,
@@ -207,13 +207,14 @@ static enum ctl_exit update_and_wait(struct ctl *ctl, const char *ref, struct ch
 	if (f->detach)
 		return CTL_OK;
 	change->setup.verify = true;
+	change->setup.verify_ns = f->verify;
 	return converge_wait(ctl, change->id, change->name, &change->setup, f->quiet, err);
 }
 
 /* Flags that change nothing by themselves do not make an update. */
 static bool gives_nothing(const struct option_seen *seen)
 {
-	static const char *const silent[] = {"help", "detach", "quiet", NULL};
+	static const char *const silent[] = {"help", "detach", "quiet", "verify", NULL};
 
 	for (const struct option_def *def = service_update_options; def->name; def++) {
 		bool is_silent = false;
@@ -320,6 +321,7 @@ static enum ctl_exit run_scale(struct ctl *ctl, const struct verb *verb, void *f
 	}
 	fflush(stdout);
 	for (size_t i = 0; i < args->n; i++) {
+		changes[i].setup.verify_ns = f->verify;
 		if (status == CTL_OK && !f->detach)
 			status = converge_wait(ctl, changes[i].id, changes[i].name,
 					       &changes[i].setup, f->quiet, err);
@@ -359,6 +361,8 @@ static const struct option_def wait_options[] = {
 	{"detach", 'd', OPT_BOOL(struct service_flags, detach),
 	 .help = "return at once instead of waiting until the service has converged"},
 	{"quiet", 'q', OPT_BOOL(struct service_flags, quiet), .help = "no progress"},
+	{"verify", 0, OPT_DURATION(struct service_flags, verify), .def = "0s",
+	 .help = "once it has converged, watch it for so long: a task that ends meanwhile is a failure"},
 	{0},
 };
 
@@ -376,7 +380,7 @@ const struct verb service_change_verbs[] = {
 			 "not any, and shows how it\n"
 			 "goes. Tasks that no node can take are waited for, with the reason. "
 			 "Unlike an update, a new service\n"
-			 "is not watched any longer than that.\n\n" INTERRUPT_TEXT "\n\n"
+			 "is not watched any longer than that, unless --verify says so.\n\n" INTERRUPT_TEXT "\n\n"
 			 "Without --network, containers have a network of their own with a way out; "
 			 "none: a loopback device only;\n"
 			 "host: the network of their node. In a network made with 'network create' "
@@ -410,7 +414,7 @@ const struct verb service_change_verbs[] = {
 		.help = "Change a service; its tasks are replaced one after the other",
 		.about = "Changes only what is given. Waits until all tasks run as asked and have "
 			 "stayed so for the monitor\n"
-			 "period (--update-monitor). The status is 1 when the update was paused or "
+			 "period (--update-monitor), or for --verify when that is longer. The status is 1 when the update was paused or "
 			 "rolled back.\n\n" INTERRUPT_TEXT,
 		.example =
 			"clusterctl service update --image nginx:1.25 --update-parallelism 2 web\n"
@@ -430,7 +434,7 @@ const struct verb service_change_verbs[] = {
 		.name = "scale",
 		.synopsis = "[OPTIONS] SERVICE=REPLICAS...",
 		.help = "Change the number of tasks of replicated services",
-		.about = "Waits until as many tasks run as asked. " INTERRUPT_TEXT,
+		.about = "Waits until as many tasks run as asked, and watches them for --verify. " INTERRUPT_TEXT,
 		.example = "clusterctl service scale web=10 worker=3",
 		.options = wait_options,
 		.flags_size = sizeof(struct service_flags),

@@ -123,6 +123,8 @@ const struct option_def service_create_options[] = {
 	{"detach", 'd', F(BOOL, detach),
 	 .help = "return at once instead of waiting until the service runs"},
 	{"quiet", 'q', F(BOOL, quiet), .help = "no progress"},
+	{"verify", 0, F(DURATION, verify), .def = "0s",
+	 .help = "once it has converged, watch it for so long: a task that ends meanwhile is a failure"},
 	{0},
 };
 
@@ -192,5 +194,7 @@ const struct option_def service_update_options[] = {
 	{"detach", 'd', F(BOOL, detach),
 	 .help = "return at once instead of waiting until the service runs"},
 	{"quiet", 'q', F(BOOL, quiet), .help = "no progress"},
+	{"verify", 0, F(DURATION, verify), .def = "0s",
+	 .help = "once it has converged, watch it for so long: a task that ends meanwhile is a failure"},
 	{0},
 };

@@ -46,6 +46,7 @@ struct service_flags {
 	struct update_flags update, rollback;
 
 	bool with_registry_auth, detach, quiet;
+	int64_t verify;
 };
 
 extern const struct option_def service_create_options[];

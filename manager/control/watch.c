@@ -26,11 +26,16 @@ struct watch {
 	bool dirty, ended;
 };
 
-/* What of a service's tasks is not history: wanted, still there, or the newest of its slot. */
+/*
+ * What of a service's tasks is not history: wanted, still there, or the newest of its slot; and the one before that when
+ * it ended by itself, because its failure and the replacement often come in one message.
+ */
 static bool is_current(const pb_task *const *tasks, size_t n, size_t i, bool global)
 {
 	const pb_task *task = tasks[i];
 	int state = task->status ? (int)task->status->state : TASK_NEW;
+	bool ended = state == TASK_COMPLETE || state == TASK_FAILED || state == TASK_REJECTED;
+	unsigned newer = 0;
 
 	if ((int)task->desired <= TASK_RUNNING || state <= TASK_RUNNING)
 		return true;
@@ -38,13 +43,14 @@ static bool is_current(const pb_task *const *tasks, size_t n, size_t i, bool glo
 		bool same = global ? str_eq(tasks[k]->node_id, task->node_id)
 				   : tasks[k]->slot == task->slot;
 
-		if (same)
+		newer += same;
+		if (newer > 1)
 			return false;
 		/* Slots of replicated services lie together. */
-		if (!global)
+		if (!same && !global)
 			break;
 	}
-	return true;
+	return newer == 0 || ended;
 }
 
 static void add_node_names(const struct view *v, struct redact *redact,

@@ -53,6 +53,40 @@ has() { bed run "$1" test -e "$2"; }
 	for h in h1 h2 h3; do [ "$(running "$h" web)" = 3 ]; done
 }
 
+@test "a manager that dies while a service is waited for: another one is watched" {
+	local out=$BATS_TEST_TMPDIR/out pid tls="--tls-ca /var/lib/skein/identity/root.crt --tls-cert /var/lib/skein/identity/node.crt --tls-key /var/lib/skein/identity/node.key"
+	waits() { grep -q 'no suitable node' "$out"; }
+	# Through the socket: its agent starts it again.
+	ctl h2 service create --name many --replicas 30 --constraint node.labels.many==yes demo:1 >"$out" 2>&1 &
+	pid=$!
+	wait_for 20 waits
+	bed kill h2 manager
+	wait_for 20 grep -q 'is lost' "$out"
+	for h in h1 h2 h3; do wait_for 30 ctl h1 node update --label-add many=yes $h; done
+	wait "$pid"
+	running_is h1 many 30
+	grep -q 'many: converged' "$out"
+	ctl h1 service rm many
+	for h in h1 h2 h3; do wait_for 20 ctl h1 node update --label-rm many $h; done
+	wait_for 30 managers_are h1 3
+	# From a list: the first that answers, then the next one; the other host stays silent.
+	# shellcheck disable=SC2086
+	bed run h1 clusterctl -H 10.77.0.99,10.77.0.3,10.77.0.2 $tls service create --name listed --replicas 3 --constraint node.labels.listed==yes demo:1 >"$out" 2>&1 &
+	pid=$!
+	wait_for 30 waits
+	bed unplug h3
+	wait_for 30 grep -q 'is lost' "$out"
+	wait_for 30 ctl h1 node update --label-add listed=yes h2
+	wait "$pid"
+	running_is h1 listed 3
+	[ "$(ctl h1 service ls --format '{{.Name}}' | grep -c '^listed$')" = 1 ]
+	bed plug h3
+	ctl h1 service rm listed
+	wait_for 60 nodes_ready h1 3
+	wait_for 60 managers_are h1 3
+	wait_for 60 managers_are h3 3
+}
+
 @test "a manager's host that crashed rejoins by itself when it boots" {
 	bed crash h3
 	wait_for 20 node_is h1 h3 Down

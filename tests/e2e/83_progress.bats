@@ -105,3 +105,25 @@ picture() {
 	[ "$status" -eq 1 ]
 	[[ $output == *"update was paused"*"/no/such/third"* ]]
 }
+
+@test "--verify goes on watching: a task that ends meanwhile is told with 1" {
+	run ctl h1 service create --name brief --verify 20s --restart-delay 1h demo:1 sh -c 'sleep 1; exit 3'
+	[ "$status" -eq 1 ]
+	[[ $output == *"brief.1 ended while it was verified: task: non-zero exit (3)"* ]]
+	# Without it the same is a success, as soon as it runs.
+	ctl h1 service create --name brief2 --restart-delay 1h demo:1 sh -c 'sleep 1; exit 3'
+	ctl h1 service create --name brief3 --replicas 0 --restart-delay 1h demo:1 sh -c 'sleep 1; exit 3'
+	ctl h1 service create --name lasting --verify 300ms demo:1
+	ctl h1 service scale --verify 300ms lasting=2
+	run ctl h1 service scale --verify 20s brief3=1
+	[ "$status" -eq 1 ]
+	run ctl h1 service update --verify 20s --update-monitor 0s --args 'sh -c "sleep 1; exit 4"' --update-failure-action continue lasting
+	[ "$status" -eq 1 ]
+	[[ $output == *"non-zero exit (4)"* ]]
+	run ctl h1 service rollback --verify 300ms lasting
+	[ "$status" -eq 0 ]
+	run ctl h1 service create --name bad --verify soon demo:1
+	[ "$status" -ne 0 ]
+	[[ $output == *--verify*soon* ]]
+	ctl h1 service rm brief brief2 brief3 lasting
+}

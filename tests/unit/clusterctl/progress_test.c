@@ -183,6 +183,72 @@ static void update_is_verified_for_the_monitor_period(void **unused)
 	progress_fini(&p);
 }
 
+static void verify_lets_no_task_end(void **unused)
+{
+	const struct progress_setup setup = {.verify_ns = 5 * SEC};
+	const struct state up = {.desired = 1, .restart = ANY,
+				 .tasks = {{1, TASK_FAILED, TASK_SHUTDOWN, 1, "task: non-zero exit (7)", 5}, {1, RUN, RUN, 1, NULL, 9}}};
+	struct state later = up;
+	struct progress p;
+
+	/* What failed before it had converged does not count. */
+	progress_init(&p, &setup);
+	feed(&p, &up, 10 * SEC);
+	assert_int_equal(p.verdict, PROGRESS_WAIT);
+	assert_true(p.verifying);
+	assert_int_equal(progress_wake_at(&p), 15 * SEC);
+	feed(&p, &up, 12 * SEC);
+	progress_tick(&p, 15 * SEC - 1);
+	assert_int_equal(p.verdict, PROGRESS_WAIT);
+	progress_tick(&p, 15 * SEC);
+	assert_int_equal(p.verdict, PROGRESS_DONE);
+	progress_fini(&p);
+
+	/* A new failure does, although a replacement is on its way. (Ids go by position.) */
+	later.tasks[1] = (struct task){1, TASK_FAILED, TASK_SHUTDOWN, 1, "task: non-zero exit (3)", 9};
+	later.tasks[2] = (struct task){1, TASK_ASSIGNED, TASK_READY, 1, NULL, 12};
+	progress_init(&p, &setup);
+	feed(&p, &up, 10 * SEC);
+	feed(&p, &later, 11 * SEC);
+	assert_int_equal(p.verdict, PROGRESS_FAILED);
+	assert_non_null(strstr(p.message, "web.1"));
+	assert_non_null(strstr(p.message, "non-zero exit (3)"));
+	progress_fini(&p);
+
+	/* So does the end of one that is to run for ever; a task that may complete may do so. */
+	later.tasks[1] = (struct task){1, TASK_COMPLETE, TASK_SHUTDOWN, 1, NULL, 9};
+	progress_init(&p, &setup);
+	feed(&p, &up, 10 * SEC);
+	feed(&p, &later, 11 * SEC);
+	assert_int_equal(p.verdict, PROGRESS_FAILED);
+	progress_fini(&p);
+	later.restart = RESTART_NONE;
+	later.tasks[2] = (struct task){0};
+	progress_init(&p, &setup);
+	feed(&p, &up, 10 * SEC);
+	feed(&p, &later, 11 * SEC);
+	assert_int_equal(p.verdict, PROGRESS_DONE);
+	progress_fini(&p);
+}
+
+static void verify_and_monitor_hold_for_the_longer(void **unused)
+{
+	static const struct {
+		int64_t verify_ns, until;
+	} cases[] = {{0, 13 * SEC}, {2 * SEC, 13 * SEC}, {9 * SEC, 19 * SEC}};
+	const struct state s = {.desired = 1, .version = 2, .restart = ANY, .monitor = 3 * SEC, .tasks = {{1, RUN, RUN, 2}}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct progress_setup setup = {.verify = true, .new_tasks = true, .verify_ns = cases[i].verify_ns};
+		struct progress p;
+
+		progress_init(&p, &setup);
+		feed(&p, &s, 10 * SEC);
+		assert_int_equal(progress_wake_at(&p), cases[i].until);
+		progress_fini(&p);
+	}
+}
+
 static void completed_update_ends_the_verification(void **unused)
 {
 	struct progress_setup setup = {.verify = true, .new_tasks = true};
@@ -344,6 +410,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(verdicts_of_one_message),
 		cmocka_unit_test(update_is_verified_for_the_monitor_period),
+		cmocka_unit_test(verify_lets_no_task_end),
+		cmocka_unit_test(verify_and_monitor_hold_for_the_longer),
 		cmocka_unit_test(completed_update_ends_the_verification),
 		cmocka_unit_test(tasks_that_failed_for_good_end_the_waiting),
 		cmocka_unit_test(a_replacement_in_time_is_no_failure),
