@@ -181,6 +181,22 @@ static void challenged_leader_is_replaced_at_once(void **state)
 	kill_manager(&b);
 }
 
+static void challenge_is_repeated_until_etcd_answers(void **state)
+{
+	struct manager a, b;
+
+	start(&a, "/repeat", "a", LONG_TTL_S);
+	assert_true(loop_until(&loop, leads, &a));
+	start(&b, "/repeat", "b", LONG_TTL_S);
+	assert_true(loop_until(&loop, sees_somebody, &b));
+	kill_manager(&a);
+	etcd_fixture_kill(&server);
+	leader_challenge(b.leader, "a");
+	etcd_fixture_run(&server);
+	assert_true(loop_until(&loop, leads, &b));
+	kill_manager(&b);
+}
+
 static bool one_leads(void *data)
 {
 	struct manager **both = data;
@@ -325,6 +341,7 @@ int main(void)
 		cmocka_unit_test(resigning_hands_over_at_once),
 		cmocka_unit_test(resigning_ends_though_etcd_is_away),
 		cmocka_unit_test(challenged_leader_is_replaced_at_once),
+		cmocka_unit_test(challenge_is_repeated_until_etcd_answers),
 		cmocka_unit_test(living_leader_notices_a_challenge),
 		cmocka_unit_test(own_key_of_an_earlier_process_is_swept),
 		cmocka_unit_test(frozen_etcd_deposes_within_the_lease),
