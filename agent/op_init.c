@@ -123,6 +123,10 @@ static int spawn_bootstrap(struct op *op, const char *address)
 		strv_addf(&argv, "--heartbeat-period=%" PRId64 "ns", r->heartbeat_period);
 	if (r->task_history_limit > 0)
 		strv_addf(&argv, "--task-history-limit=%" PRIu32, r->task_history_limit);
+	for (size_t i = 0; i < r->n_address_pools; i++)
+		strv_addf(&argv, "--address-pool=%s", r->address_pools[i]);
+	if (r->address_pool_prefix > 0)
+		strv_addf(&argv, "--address-pool-prefix=%" PRIu32, r->address_pool_prefix);
 	options.argv = (const char *const *)argv.v;
 	return proc_spawn(a->loop, &options, &op->err) ? 0 : -1;
 }

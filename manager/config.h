@@ -15,6 +15,8 @@ struct manager_config {
 	char *availability;
 	int64_t cert_expiry_ns, heartbeat_period_ns;
 	uint64_t task_history_limit, peer_port;
+	struct strv address_pools;
+	uint64_t address_pool_prefix;
 	bool help, version, man;
 };
 

@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "common/proc.h"
 #include "manager/ca/bootstrap.h"
+#include "manager/control/validate.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -71,10 +72,14 @@ static int bootstrap(const struct manager_config *config)
 	spec.cert_expiry = config->cert_expiry_ns;
 	spec.heartbeat_period = config->heartbeat_period_ns;
 	spec.task_history_limit = (uint32_t)config->task_history_limit;
+	spec.address_pools = config->address_pools.v;
+	spec.n_address_pools = config->address_pools.n;
+	spec.address_pool_prefix = (uint32_t)config->address_pool_prefix;
 	options.availability = str_eq(config->availability, "pause")   ? AVAILABILITY_PAUSE
 			       : str_eq(config->availability, "drain") ? AVAILABILITY_DRAIN
 								       : AVAILABILITY_ACTIVE;
-	if (hostport_parse(config->advertise_address, 2377, &hp, &err) == 0) {
+	if (validate_cluster_spec(&spec, &err) == 0 &&
+	    hostport_parse(config->advertise_address, 2377, &hp, &err) == 0) {
 		options.address = hp.host;
 		if (ca_bootstrap_write(&options, &result, &err) == 0) {
 			printf("node %s\ncluster %s\n", result.node_id, result.cluster_id);

@@ -49,6 +49,10 @@ static void on_req_done(struct rpc_call *call, void *data)
 	X("RemoveService", step_remove_service, SMALL_REQUEST_BYTES)                               \
 	X("ListServices", step_list_services, SMALL_REQUEST_BYTES)                                 \
 	X("ExplainService", step_explain_service, SMALL_REQUEST_BYTES)                             \
+	X("CreateNetwork", step_create_network, SPEC_REQUEST_BYTES)                                \
+	X("ListNetworks", step_list_networks, SMALL_REQUEST_BYTES)                                 \
+	X("GetNetwork", step_get_network, SMALL_REQUEST_BYTES)                                     \
+	X("RemoveNetwork", step_remove_network, SMALL_REQUEST_BYTES)                               \
 	X("ListTasks", step_list_tasks, SMALL_REQUEST_BYTES)                                       \
 	X("GetTask", step_get_task, SMALL_REQUEST_BYTES)
 
@@ -70,6 +74,12 @@ static const struct rpc_method methods[] = {
 	 .on_message = logs_on_message,
 	 .on_drain = logs_on_drain,
 	 .on_done = logs_on_done},
+	{.name = "CheckNetworks",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = net_check_on_message,
+	 .on_drain = net_check_on_drain,
+	 .on_done = net_check_on_done},
 };
 /* clang-format on */
 
@@ -99,6 +109,7 @@ struct control *control_new(const struct control_options *options)
 	c->ops = *ops;
 	LIST_INIT(&c->watches);
 	LIST_INIT(&c->logs);
+	LIST_INIT(&c->net_checks);
 	closer_init(&c->closer);
 	watch_open(c);
 	c->sub = store_subscribe(c->store, on_events, c);

@@ -15,6 +15,7 @@ struct store_event;
 struct store_sub;
 struct watch;
 struct logs;
+struct net_check;
 
 #define CONTROL_TASK_NAME_MAX 256
 
@@ -32,6 +33,8 @@ struct control {
 	size_t n_watches;
 	LIST_HEAD(, logs) logs;
 	size_t n_logs;
+	LIST_HEAD(, net_check) net_checks;
+	size_t n_net_checks;
 };
 
 struct view *control_view(const struct control *c);
@@ -57,6 +60,10 @@ void step_update_service(struct req *r);
 void step_remove_service(struct req *r);
 void step_list_services(struct req *r);
 void step_explain_service(struct req *r);
+void step_create_network(struct req *r);
+void step_list_networks(struct req *r);
+void step_get_network(struct req *r);
+void step_remove_network(struct req *r);
 void step_list_tasks(struct req *r);
 void step_get_task(struct req *r);
 
@@ -71,3 +78,7 @@ void logs_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *d
 void logs_on_drain(struct rpc_call *call, void *data);
 void logs_on_done(struct rpc_call *call, void *data);
 void logs_on_event(struct control *c, const struct store_event *e);
+
+void net_check_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void net_check_on_drain(struct rpc_call *call, void *data);
+void net_check_on_done(struct rpc_call *call, void *data);

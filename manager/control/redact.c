@@ -92,6 +92,16 @@ pb_token *redact_token(struct redact *r, const pb_token *token)
 	return copy;
 }
 
+pb_network *redact_network(struct redact *r, const pb_network *network)
+{
+	pb_network *copy = redact_alloc(r, sizeof(*copy));
+
+	*copy = *network;
+	copy->n_keys = 0;
+	copy->keys = NULL;
+	return copy;
+}
+
 void redact_task_spec(pb_task_spec *spec)
 {
 	if (spec && spec->container)

@@ -134,15 +134,19 @@ static void on_retry(uv_timer_t *timer)
 		r->step(r);
 }
 
-static void retry_later(struct req *r)
+void req_again(struct req *r, int64_t after_ns)
 {
 	if (!r->timer_open) {
 		uv_timer_init(r->c->loop, &r->timer);
 		r->timer.data = r;
 		r->timer_open = true;
 	}
-	loop_timer_in(&r->timer, MIN(RETRY_MIN_NS << MIN(r->attempts, 10u), RETRY_MAX_NS),
-		      on_retry);
+	loop_timer_in(&r->timer, after_ns, on_retry);
+}
+
+static void retry_later(struct req *r)
+{
+	req_again(r, MIN(RETRY_MIN_NS << MIN(r->attempts, 10u), RETRY_MAX_NS));
 	r->attempts++;
 }
 

@@ -26,6 +26,7 @@ struct req {
 	bool retry_unavailable; /* the transaction is harmless to repeat */
 	bool timer_open;
 	uv_timer_t timer;
+	int64_t deadline; /* CLOCK_MONOTONIC: of what a step waits for; 0 = it does not */
 	char id[64]; /* of the object that is made or changed */
 	char *text;  /* of a token; wiped */
 	struct strv warnings;
@@ -48,4 +49,6 @@ void req_fail_with(struct req *r, enum error_code code, const char *fmt, ...)
 /* Commit what was staged; then `committed` with the view at its revision. A conflict runs the step
  * again. */
 void req_commit(struct req *r, struct txn *t, void (*committed)(struct req *r));
+/* Run the step again later: what it needs is not there yet. */
+void req_again(struct req *r, int64_t after_ns);
 void req_warn(struct req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -146,6 +146,18 @@ const pb_task *resolve_task(const struct view *v, const char *ref, struct error 
 	return task ? task : by_prefix(v, KIND_TASK, ref, "task", err);
 }
 
+const pb_network *resolve_network(const struct view *v, const char *ref, struct error *err)
+{
+	const pb_network *network;
+
+	if (check_ref("network", ref, err) < 0)
+		return NULL;
+	network = view_network(v, ref);
+	if (!network)
+		network = view_network_by_name(v, ref);
+	return network ? network : by_prefix(v, KIND_NETWORK, ref, "network", err);
+}
+
 const pb_token *resolve_token(const struct view *v, const char *ref, struct error *err)
 {
 	const pb_token *token;

@@ -14,4 +14,5 @@ const pb_service *resolve_service(const struct view *v, const char *ref, struct 
 const pb_node *resolve_node(const struct view *v, const char *ref, struct error *err);
 /* Names: "web.1.<task id>", and "web.1" (or "web.<node id>"): the newest of the slot. */
 const pb_task *resolve_task(const struct view *v, const char *ref, struct error *err);
+const pb_network *resolve_network(const struct view *v, const char *ref, struct error *err);
 const pb_token *resolve_token(const struct view *v, const char *ref, struct error *err);

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "redact.h"
 #include "resolve.h"
+#include "service_networks.h"
 #include "validate.h"
 
 #include "common/clock.h"
@@ -130,7 +131,25 @@ static int prepare_spec(struct req *r, pb_service_spec *spec, struct error *err)
 	if (!spec)
 		return error_set(err, ERR_INVALID, "spec is missing");
 	validate_normalise_service(spec);
+	if (service_networks_resolve(control_view(r->c), spec, err) < 0)
+		return -1;
 	return validate_service(spec, &ops, err);
+}
+
+/* Looked at before each write: other services come and go. */
+static int check_networks(struct req *r, const pb_service_spec *spec, struct error *err)
+{
+	static const struct own_port own[] = {{"udp", 4789, "networks between nodes"},
+					      {"tcp", 2379, "etcd"},
+					      {"tcp", 2380, "etcd"},
+					      {0}};
+	static const struct own_port without_etcd[] = {{"udp", 4789, "networks between nodes"}, {0}};
+	_cleanup_strv_ struct strv endpoints = {0};
+	bool embedded = false;
+
+	r->c->ops.etcd_info(r->c->ops.data, &embedded, &endpoints);
+	return service_networks_check(control_view(r->c), spec, r->id, embedded ? own : without_etcd,
+				      err);
 }
 
 static int check_name_free(const struct view *v, const char *name, struct error *err)
@@ -153,7 +172,8 @@ void step_create_service(struct req *r)
 	if (request->spec && str_empty(request->spec->name))
 		make_up_name(request->spec);
 	if ((!r->image_done && prepare_spec(r, request->spec, &err) < 0) ||
-	    check_name_free(v, request->spec->name, &err) < 0) {
+	    check_name_free(v, request->spec->name, &err) < 0 ||
+	    check_networks(r, request->spec, &err) < 0) {
 		req_fail(r, &err);
 		return;
 	}
@@ -167,6 +187,7 @@ void step_create_service(struct req *r)
 	service->spec_version = 1;
 	t = txn_begin(v);
 	txn_put(t, KIND_SERVICE, service);
+	service_networks_require(t, v, request->spec);
 	req_commit(r, t, reply_service);
 }
 
@@ -288,6 +309,7 @@ static void commit_update(struct req *r, const pb_service *old,
 		apply_rollback(service);
 	else
 		apply_update(v, service, request->spec);
+	service_networks_require(t, v, service->spec);
 	txn_put(t, KIND_SERVICE, service);
 	req_commit(r, t, reply_service);
 }
@@ -310,13 +332,17 @@ void step_update_service(struct req *r)
 		req_fail(r, &err);
 		return;
 	}
+	if (request->rollback && !old->previous_spec) {
+		req_fail_with(r, ERR_PRECONDITION,
+			      "service %s has no previous spec to roll back to", old->spec->name);
+		return;
+	}
+	if (check_networks(r, request->rollback ? old->previous_spec : request->spec, &err) < 0) {
+		req_fail(r, &err);
+		return;
+	}
 	if (request->rollback) {
-		if (!old->previous_spec)
-			req_fail_with(r, ERR_PRECONDITION,
-				      "service %s has no previous spec to roll back to",
-				      old->spec->name);
-		else
-			commit_update(r, old, request);
+		commit_update(r, old, request);
 		return;
 	}
 	if (first)

@@ -109,6 +109,9 @@ int validate_cluster_spec(const pb_cluster_spec *spec, struct error *err)
 		return error_set(err, ERR_INVALID,
 				 "spec.task_history_limit %" PRIu32 ": must be 0 (default) to %d",
 				 spec->task_history_limit, TASK_HISTORY_MAX);
+	if (validate_address_pools(spec->address_pools, spec->n_address_pools,
+				   spec->address_pool_prefix, err) < 0)
+		return -1;
 	return validate_labels("spec.labels", spec->labels, spec->n_labels, err);
 }
 

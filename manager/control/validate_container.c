@@ -66,28 +66,15 @@ static int check_env(const pb_container_spec *c, struct error *err)
 	return 0;
 }
 
-/* RFC 1123 2.1. Templates are filled in on the node, where the result is checked. */
+/* Templates are filled in on the node, where the result is checked. */
 static int check_hostname(const char *name, struct error *err)
 {
-	static const char accepted[] =
-		"must be labels of letters, digits and inner -, joined by dots (RFC 1123)";
-	size_t label = 0;
-
-	if (str_empty(name) || (strstr(name, "{{") && strlen(name) <= HOSTNAME_MAX))
+	if (str_empty(name) || (strstr(name, "{{") && strlen(name) <= HOSTNAME_MAX) ||
+	    validate_is_hostname(name))
 		return 0;
-	if (strlen(name) > HOSTNAME_MAX)
-		return validate_refuse(err, name, accepted, "task.container.hostname");
-	for (const char *p = name;; p++) {
-		bool end = !*p || *p == '.';
-		bool ok = end ? label > 0 && label <= 63 && p[-1] != '-'
-			      : isalnum((unsigned char)*p) || (*p == '-' && label > 0);
-
-		if (!ok)
-			return validate_refuse(err, name, accepted, "task.container.hostname");
-		if (!*p)
-			return 0;
-		label = end ? 0 : label + 1;
-	}
+	return validate_refuse(err, name,
+			       "must be labels of letters, digits and inner -, joined by dots (RFC 1123)",
+			       "task.container.hostname");
 }
 
 static int check_user(const pb_container_spec *c, struct error *err)
@@ -283,7 +270,7 @@ int validate_container(const pb_container_spec *c, const char *network, struct e
 	    check_dir(c->dir, err) < 0 || check_stop_signal(c->stop_signal, err) < 0 ||
 	    validate_duration("task.container.stop_grace_period", c->stop_grace_period, err) < 0 ||
 	    validate_mounts(c, err) < 0 || check_ulimits(c, err) < 0 ||
-	    check_sysctls(c, network, err) < 0 ||
+	    check_sysctls(c, network, err) < 0 || validate_names(c, err) < 0 ||
 	    check_caps("cap_add", c->cap_add, c->n_cap_add, err) < 0 ||
 	    check_caps("cap_drop", c->cap_drop, c->n_cap_drop, err) < 0)
 		return -1;

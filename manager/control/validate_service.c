@@ -46,7 +46,10 @@ void validate_normalise_service(pb_service_spec *spec)
 	if (imageref_parse(c->image, &ref, NULL) == 0)
 		pb_set_str(&c->image, imageref_format(&ref, buf));
 	if (str_empty(spec->task->network))
-		pb_set_str(&spec->task->network, "none");
+		pb_set_str(&spec->task->network, "bridge");
+	for (size_t i = 0; spec->endpoint && i < spec->endpoint->n_ports; i++)
+		if (str_empty(spec->endpoint->ports[i]->protocol))
+			pb_set_str(&spec->endpoint->ports[i]->protocol, "tcp");
 	for (size_t i = 0; i < c->n_cap_add; i++)
 		normalise_cap(&c->cap_add[i]);
 	for (size_t i = 0; i < c->n_cap_drop; i++)
@@ -183,8 +186,6 @@ static int check_task(const pb_task_spec *task, bool global, const struct valida
 {
 	if (!task || !task->container)
 		return error_set(err, ERR_INVALID, "task.container: is missing");
-	if (!str_eq(task->network, "host") && !str_eq(task->network, "none"))
-		return validate_refuse(err, task->network, "must be host or none", "task.network");
 	if (validate_container(task->container, task->network, err) < 0 ||
 	    check_requirements(task->resources, err) < 0 || check_restart(task->restart, err) < 0)
 		return -1;
@@ -244,6 +245,7 @@ int validate_service(const pb_service_spec *spec, const struct validate_ops *ops
 	if (validate_name("name", spec->name, err) < 0 ||
 	    validate_labels("labels", spec->labels, spec->n_labels, err) < 0 ||
 	    check_mode(spec, err) < 0 || check_task(spec->task, global, ops, err) < 0 ||
+	    validate_endpoint(spec, err) < 0 ||
 	    check_update("update", spec->update, false, err) < 0)
 		return -1;
 	return check_update("rollback", spec->rollback, true, err);

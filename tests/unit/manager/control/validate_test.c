@@ -59,7 +59,7 @@ static void normalised_form(void **state)
 	_cleanup_pb_ pb_service_spec *spec = good_spec();
 
 	assert_string_equal(spec->task->container->image, "docker.io/library/nginx:latest");
-	assert_string_equal(spec->task->network, "none");
+	assert_string_equal(spec->task->network, "bridge");
 	assert_int_equal(spec->replicated->replicas, 1);
 	assert_int_equal(spec->task->restart->delay, 5 * SEC);
 	pb_strs_add(&spec->task->container->n_cap_add, &spec->task->container->cap_add,
