@@ -388,7 +388,9 @@ bool dns_is_answer(const uint8_t *query, size_t query_len, uint16_t id, const ui
 		return false;
 	if (!parse_question(query, query_len, &q) || len < q.end)
 		return false;
-	return equal_ignoring_case(query + DNS_HEADER_BYTES, answer + DNS_HEADER_BYTES, q.end - DNS_HEADER_BYTES);
+	/* Lengths of labels are no letters; type and class may be. */
+	return equal_ignoring_case(query + DNS_HEADER_BYTES, answer + DNS_HEADER_BYTES, q.end - DNS_HEADER_BYTES - 4) &&
+	       memcmp(query + q.end - 4, answer + q.end - 4, 4) == 0;
 }
 
 int dns_rcode(const uint8_t *packet)
