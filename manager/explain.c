@@ -31,13 +31,19 @@ static void add_verdict(void *data, const pb_node *node, bool fits, const char *
 	pb_msgs_add(&e->n_nodes, &e->nodes, v);
 }
 
+/* The allocator could not give it what it needs before a node is chosen. */
+static bool waits_for_network(const pb_task *task)
+{
+	return task_state(task) == TASK_NEW && task->status && !str_empty(task->status->err);
+}
+
 static void summarise_live(struct strbuf *out, const pb_task *task, const pb_node *node, int64_t now)
 {
 	char since[STR_HUMAN_MAX];
 	int state = task_state(task);
 
 	if (state < TASK_ASSIGNED) {
-		strbuf_puts(out, "waits for a node");
+		strbuf_puts(out, waits_for_network(task) ? "waits for its networks" : "waits for a node");
 		if (task->status && !str_empty(task->status->err))
 			strbuf_printf(out, ": %s", task->status->err);
 		return;
@@ -127,7 +133,7 @@ Skein__ExplainServiceResponse *explain_service(const struct view *view, const pb
 	Skein__ExplainServiceResponse *r = pb_new(&skein__explain_service_response__descriptor);
 	_cleanup_strbuf_ struct strbuf summary = {0};
 	_cleanup_free_ const pb_task **tasks = NULL;
-	uint64_t running = 0, waiting = 0, wanted;
+	uint64_t running = 0, waiting = 0, unconnected = 0, wanted;
 	size_t n;
 
 	r->service = pb_dup(service);
@@ -136,7 +142,10 @@ Skein__ExplainServiceResponse *explain_service(const struct view *view, const pb
 		if (!task_live(tasks[i]) && !last_word(tasks, n, i))
 			continue;
 		running += task_live(tasks[i]) && task_state(tasks[i]) == TASK_RUNNING;
-		waiting += task_live(tasks[i]) && task_state(tasks[i]) < TASK_ASSIGNED;
+		if (task_live(tasks[i]) && waits_for_network(tasks[i]))
+			unconnected++;
+		else
+			waiting += task_live(tasks[i]) && task_state(tasks[i]) < TASK_ASSIGNED;
 		explain_task(r, view, tasks[i], now);
 	}
 	wanted = service->spec->mode_case == SKEIN__SERVICE_SPEC__MODE_REPLICATED
@@ -145,6 +154,10 @@ Skein__ExplainServiceResponse *explain_service(const struct view *view, const pb
 	strbuf_printf(&summary, "%s: %" PRIu64 " of %" PRIu64 " run", service->spec->name, running, wanted);
 	if (waiting > 0)
 		strbuf_printf(&summary, ", %" PRIu64 " wait for a node", waiting);
+	if (unconnected > 0)
+		strbuf_printf(&summary, ", %" PRIu64 " wait for their networks", unconnected);
+	if (service->endpoint && !str_empty(service->endpoint->err))
+		strbuf_printf(&summary, "; %s", service->endpoint->err);
 	pb_set_str(&r->summary, summary.p);
 	return r;
 }

@@ -1,5 +1,7 @@
 #include "filter.h"
 
+#include "filter_net.h"
+
 #include "manager/store/plan.h"
 
 #include "common/mem.h"
@@ -12,11 +14,12 @@
 /* How many nodes' numbers a summary shows. */
 #define SHOWN_MAX 3
 
-void want_init(struct want *want, const pb_task *task)
+void want_init(struct want *want, const struct view *view, const pb_task *task)
 {
 	const pb_placement *placement = task->spec ? task->spec->placement : NULL;
 
 	*want = (struct want){.task = task, .reserved = task_reservations(task)};
+	want_net_init(want, view);
 	if (!placement)
 		return;
 	want->max_per_node = placement->max_replicas_per_node;
@@ -32,6 +35,7 @@ void want_fini(struct want *want)
 {
 	free(want->constraints);
 	want->constraints = NULL;
+	want_net_fini(want);
 }
 
 static const char *plural(size_t n)
@@ -286,7 +290,9 @@ static const struct filter filters[] = {
 	{"memory", memory_check, memory_reason, memory_summary},
 	{"cpu", cpu_check, cpu_reason, cpu_summary},
 	{"pids", pids_check, pids_reason, pids_summary},
+	{"network-driver", driver_check, driver_reason, driver_summary},
 	{"constraint", constraint_check, constraint_reason, constraint_summary},
+	{"host-port", port_check, port_reason, port_summary},
 	{"max-replicas", replicas_check, replicas_reason, replicas_summary},
 };
 

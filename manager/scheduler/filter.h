@@ -8,6 +8,8 @@
 
 #include "common/str.h"
 
+struct need;
+
 /* What a task asks for, read once for all nodes. Borrows from the task. */
 struct want {
 	const pb_task *task;
@@ -17,9 +19,11 @@ struct want {
 	size_t n_constraints;
 	bool impossible;       /* a constraint cannot be read: fits nowhere */
 	uint64_t max_per_node; /* 0 = no limit */
+	const struct need **needs; /* of its networks: filter_net.c */
+	size_t n_needs;
 };
 
-void want_init(struct want *want, const pb_task *task);
+void want_init(struct want *want, const struct view *view, const pb_task *task);
 void want_fini(struct want *want);
 
 struct filter {

@@ -1,6 +1,7 @@
 #include "nodeset.h"
 
 #include "faults.h"
+#include "hostports.h"
 #include "manager/store/plan.h"
 
 #include "common/mem.h"
@@ -30,6 +31,7 @@ void nodeinfo_add(struct nodeinfo *info, const pb_task *task)
 	reserve(info, task);
 	info->tasks++;
 	info->service_tasks++;
+	info->taken_port = info->own_port;
 }
 
 static void load_tasks(struct nodeinfo *info, const struct view *view, const pb_task *except)
@@ -109,6 +111,31 @@ static bool holds_image(const pb_node *node, const pb_container_spec *container)
 	return false;
 }
 
+/* A task that is being stopped holds its ports until it has stopped. */
+static void focus_ports(struct nodeset *set, const struct view *view, const pb_service *service, const pb_task *except)
+{
+	_cleanup_free_ const pb_service **rivals = NULL;
+	size_t n_rivals, n;
+
+	for (size_t i = 0; i < set->n; i++) {
+		set->v[i].own_port = hostports_first(service);
+		set->v[i].taken_port = NULL;
+	}
+	rivals = hostports_rivals(view, service, &n_rivals);
+	for (size_t i = 0; i < n_rivals; i++) {
+		_cleanup_free_ const pb_task **tasks = view_tasks_of_service(view, rivals[i]->id, &n);
+
+		for (size_t k = 0; k < n; k++) {
+			struct nodeinfo *info = NULL;
+
+			if (task_on_node(tasks[k]) && !(except && str_eq(tasks[k]->id, except->id)))
+				info = nodeset_find(set, tasks[k]->node_id);
+			if (info)
+				info->taken_port = hostports_shared(service, rivals[i]);
+		}
+	}
+}
+
 void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task,
 		   const struct faults *faults, int64_t now, const pb_task *except)
 {
@@ -126,6 +153,7 @@ void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *
 		info->has_image =
 			holds_image(info->node, task->spec ? task->spec->container : NULL);
 	}
+	focus_ports(set, view, view_service(view, task->service_id), except);
 	tasks = view_tasks_of_service(view, task->service_id, &n);
 	for (size_t i = 0; i < n; i++) {
 		struct nodeinfo *info;

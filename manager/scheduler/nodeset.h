@@ -20,6 +20,8 @@ struct nodeinfo {
 	uint64_t service_tasks;
 	unsigned faults; /* 0 while they are too few to matter */
 	bool has_image;
+	const pb_port *own_port;   /* a host-mode port of the service; NULL = it has none */
+	const pb_port *taken_port; /* one of them that is in use here */
 };
 
 struct nodeset {
@@ -32,7 +34,7 @@ struct nodeset {
 void nodeset_load(struct nodeset *set, const struct view *view, const pb_task *except);
 void nodeset_fini(struct nodeset *set);
 
-/* Set service_tasks, faults and has_image for the service and version of this task. */
+/* Set what is about the service and version of this task. */
 void nodeset_focus(struct nodeset *set, const struct view *view, const pb_task *task,
 		   const struct faults *faults, int64_t now, const pb_task *except);
 

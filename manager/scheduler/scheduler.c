@@ -198,7 +198,7 @@ void scheduler_plan(struct plan *p)
 	for (size_t i = 0; i < n_groups; i++) {
 		struct want want;
 
-		want_init(&want, groups[i].tasks[0]);
+		want_init(&want, p->view, groups[i].tasks[0]);
 		nodeset_focus(&set, p->view, groups[i].tasks[0], p->faults, p->now, NULL);
 		if (is_bound(groups[i].tasks[0]))
 			place_bound(p, &set, &want, &groups[i]);
@@ -215,7 +215,7 @@ void scheduler_explain(const struct view *view, const pb_task *task, int64_t now
 	struct nodeset set = {0};
 	struct want want;
 
-	want_init(&want, task);
+	want_init(&want, view, task);
 	nodeset_load(&set, view, task);
 	nodeset_focus(&set, view, task, NULL, now, task);
 	for (size_t i = 0; i < set.n; i++) {
