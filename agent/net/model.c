@@ -338,9 +338,21 @@ static void take_endpoint(struct model *m, const pb_net_endpoint *pb)
 		endpoint_set(m, e, pb);
 }
 
+static void forget_drained(struct model *m, const char *task_id)
+{
+	struct model_drained *d;
+
+	HASH_FIND_STR(m->draining, task_id, d);
+	if (!d)
+		return;
+	HASH_DELETE(hh, m->draining, d);
+	free(d);
+}
+
 static void lose_endpoint(struct model *m, struct model_endpoint *e)
 {
 	endpoint_set(m, e, NULL);
+	forget_drained(m, e->id);
 	DROP(m, endpoints, e);
 }
 
@@ -353,8 +365,7 @@ void model_set_draining(struct model *m, const char *task_id, bool draining)
 	if (draining == (d != NULL))
 		return;
 	if (d) {
-		HASH_DELETE(hh, m->draining, d);
-		free(d);
+		forget_drained(m, task_id);
 	} else {
 		d = xcalloc(1, sizeof(*d) + strlen(task_id) + 1);
 		strcpy(d->id, task_id);
@@ -462,6 +473,19 @@ void model_begin(struct model *m)
 	m->completing = false;
 }
 
+void model_reset(struct model *m)
+{
+	struct model_drained *d, *next;
+
+	m->epoch++;
+	sweep(m);
+	HASH_ITER(hh, m->draining, d, next)
+		forget_drained(m, d->id);
+	m->beginning = true;
+	m->completing = m->complete = false;
+	m->sequence = m->revision = 0;
+}
+
 bool model_complete(const struct model *m)
 {
 	return m->complete;
@@ -541,17 +565,10 @@ void model_each_service(const struct model *m, void (*cb)(void *data, struct mod
 
 void model_free(struct model *m)
 {
-	struct model_drained *d, *d_next;
-
 	if (!m)
 		return;
 	memset(&m->hooks, 0, sizeof(m->hooks));
-	m->epoch++;
-	sweep(m);
-	HASH_ITER(hh, m->draining, d, d_next) {
-		HASH_DELETE(hh, m->draining, d);
-		free(d);
-	}
+	model_reset(m);
 	model_index_fini(m);
 	free(m);
 }

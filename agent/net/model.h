@@ -111,7 +111,9 @@ void model_free(struct model *m);
 int model_apply(struct model *m, const pb_net_state *state, struct error *err);
 /* The next message is the first of a complete state. */
 void model_begin(struct model *m);
-/* A complete state has been received (once, ever). */
+/* Forget everything, as it was in the beginning (hooks are told). */
+void model_reset(struct model *m);
+/* A complete state has been received (once since the beginning). */
 bool model_complete(const struct model *m);
 uint64_t model_revision(const struct model *m);
 unsigned model_malformed(const struct model *m);
@@ -137,6 +139,8 @@ struct model_vip *model_vip_by_address(const struct model *m, const struct model
 /* Whose address it is in the network; NULL = no endpoint's. */
 struct model_place *model_place_by_address(const struct model *m, const struct model_network *network,
 					   const struct ipaddr *address);
+/* How many endpoints say that it is theirs. */
+size_t model_count_by_address(const struct model *m, const struct model_network *network, const struct ipaddr *address);
 
 /* Where the service / the endpoint is in the network; NULL = it is not. */
 const struct model_vip *model_service_vip(const struct model_service *s, const struct model_network *network);

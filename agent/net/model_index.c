@@ -161,6 +161,15 @@ struct model_place *model_place_by_address(const struct model *m, const struct m
 	return last(&m->addresses, key_of_address(network, address));
 }
 
+size_t model_count_by_address(const struct model *m, const struct model_network *network, const struct ipaddr *address)
+{
+	struct key k = key_of_address(network, address);
+	size_t n;
+
+	multimap_get(&m->addresses, k.bytes, k.len, &n);
+	return n;
+}
+
 const struct model_vip *model_service_vip(const struct model_service *s, const struct model_network *network)
 {
 	for (size_t i = 0; i < s->n_vips; i++)

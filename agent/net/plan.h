@@ -89,6 +89,8 @@ void plan_network_port(const struct plan_out *out, const struct plan_net *net, c
 		       const struct plan_port *port);
 /* How to reach an endpoint: forwarding entry and neighbours. */
 void plan_network_place(const struct plan_out *out, const struct plan_self *self, const struct model_place *place);
+/* All but the ports of tasks, which go with the tasks' namespaces. */
+bool plan_network_owns(const struct netstate_entry *e);
 /* The ruleset; "" = none. Yours. */
 char *plan_network_text(const struct plan_self *self, const struct plan_net *net, uint32_t own_index);
 

@@ -2,7 +2,6 @@
 
 #include "common/mem.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -174,17 +173,10 @@ void plan_host_port(const struct plan_out *out, const struct plan_task *task, co
 
 /* ---- whose is it */
 
+/* Not the ports of tasks: they go with the tasks' namespaces, and one that is not known yet goes on working. */
 static bool our_link(const char *name)
 {
-	const char *p;
-
-	if (str_eq(name, PLAN_GATEWAY_LINK) || str_eq(name, PLAN_INGRESS_LINK) || str_starts(name, PLAN_BRIDGE_PREFIX))
-		return true;
-	if (*name != 'v' || !isdigit((unsigned char)name[1]))
-		return false;
-	for (p = name + 1; isdigit((unsigned char)*p); p++)
-		;
-	return *p == '-';
+	return str_eq(name, PLAN_GATEWAY_LINK) || str_eq(name, PLAN_INGRESS_LINK) || str_starts(name, PLAN_BRIDGE_PREFIX);
 }
 
 bool plan_host_owns(const struct netstate_entry *e)

@@ -84,6 +84,11 @@ void plan_network_place(const struct plan_out *out, const struct plan_self *self
 		plan_put(out, &fdb);
 }
 
+bool plan_network_owns(const struct netstate_entry *e)
+{
+	return e->kind != NETSTATE_LINK || e->link.kind != LINK_VETH;
+}
+
 /*
  * IPVS finds a service by the mark, and the mark is the address's last four bytes: so the ruleset is the same whatever
  * services there are. The bridge has one MAC on all nodes (a task may take its neighbours along), but what this node sends

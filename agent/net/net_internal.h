@@ -1,0 +1,271 @@
+/*
+ * net_internal - what the files of agent/net share: the node's networks as the loop sees them.
+ *
+ *   net.c      life, messages, one flush per change
+ *   host.c     the host's part: skein0, skein-in, published ports
+ *   overlay.c  namespaces of overlay networks
+ *   attach.c   tasks: from waiting for their networks to the last connection
+ *   start.c    what the kernel can do, what an earlier agent left
+ *   heal.c     watching and repairing; check.c: the same, asked for
+ *
+ * A space is a namespace with what it should hold. Everything that changes puts its wishes into spaces and texts;
+ * net_flush() makes one job of all that has changed.
+ */
+#pragma once
+#include "dns.h"
+#include "gateway_ipam.h"
+#include "model.h"
+#include "net.h"
+#include "plan.h"
+#include "work.h"
+
+#include "common/loop.h"
+#include "netoverlay/netns.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#define NET_SYNC_KINDS_OVERLAY                                                                                          \
+	(1u << NETSTATE_LINK | 1u << NETSTATE_ADDR | 1u << NETSTATE_ROUTE | 1u << NETSTATE_NEIGH | 1u << NETSTATE_FDB | \
+	 1u << NETSTATE_SYSCTL)
+#define NET_SYNC_KINDS_IPVS (1u << NETSTATE_IPVS_SERVICE | 1u << NETSTATE_IPVS_DEST)
+#define NET_SYNC_KINDS_HOST                                                                                             \
+	(NET_SYNC_KINDS_OVERLAY | 1u << NETSTATE_RULE)
+#define NET_SYNC_KINDS_XFRM (1u << NETSTATE_XFRM_STATE | 1u << NETSTATE_XFRM_POLICY)
+
+struct space {
+	char *path;            /* NULL = host */
+	struct netstate *want;
+	struct strbuf text;    /* ruleset changes of the next job */
+	bool fresh;            /* make it in the next job */
+	bool sync;             /* an earlier agent may have left things there: compare in the next job */
+	bool fill;             /* the next job's ruleset fills the host's table anew */
+};
+
+/* A service's address in an overlay network, for the rulesets of its tasks (balancer nftables). */
+struct vip_slot {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(vip_slot) dirty_link;
+	struct ipaddr addr;    /* key: whole, zeroed behind its bytes */
+	bool programmed, dirty;
+};
+
+/* An overlay network that has, or had just now, a task here. */
+struct overlay {
+	UT_hash_handle hh;
+	struct net *net;
+	char *id;
+	struct space space;
+	struct plan_net facts;
+	struct vip_slot *slots;
+	TAILQ_HEAD(, vip_slot) dirty;
+	unsigned n_tasks;
+	int64_t idle_since;    /* mono ns; 0 = it has tasks */
+	struct heal *heal;
+};
+
+/* A published port, in the routing mesh or of this host. */
+struct port_slot {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(port_slot) dirty_link;
+	struct port_key {
+		struct plan_published published;
+		bool host;
+	} key;                 /* zeroed */
+	bool programmed, dirty;
+};
+
+enum attached_state {
+	ATTACHED_WAITING,      /* for networks that are not known yet */
+	ATTACHED_MAKING,
+	ATTACHED_FOUND,        /* an earlier agent's: it works, its plan is not known yet */
+	ATTACHED_UP,
+	ATTACHED_DROPPING,
+};
+
+struct attached {
+	UT_hash_handle hh;
+	struct net *net;
+	pb_task *task;
+	char *id;
+	enum attached_state state;
+	struct space space;
+	struct plan_task plan;
+	struct ipaddr *own_vips; /* programmed ones of its service */
+	size_t n_own_vips;
+	bool planned, table, own_dirty; /* table: it has a ruleset */
+	bool open_names;       /* the next job opens its sockets for names */
+	struct ipaddr gateway4, gateway6;
+	struct net_attachment attachment;
+	char *resolv_conf;
+	int64_t deadline;      /* of waiting, mono ns */
+	/* callbacks; NULL = nobody waits */
+	net_attach_cb attach_cb;
+	void *attach_data;
+	struct drain {
+		net_done_cb cb;
+		void *data;
+		int64_t not_before, until;
+		bool asking;
+		unsigned left;
+	} drain;
+	net_done_cb detach_cb;
+	void *detach_data;
+	bool detach_asked;     /* while it was being made */
+	struct dns_sockets sockets;
+	struct error sockets_err;
+};
+
+/* What an earlier agent left: found at the start. */
+struct leftover {
+	UT_hash_handle hh;
+	char *name;            /* of the file: network id, "task-<id>" */
+	struct ipaddr gateway4;
+};
+
+struct host_facts {            /* what the host's plan stands on */
+	bool base, ingress;
+	uint32_t own_index;
+	struct plan_net ingress_net;
+};
+
+struct net {
+	uv_loop_t *loop;
+	char *state_dir, *dir; /* <run_dir>/net */
+	char *node_id, *balancer;
+	struct plan_self self;
+	struct netns_features features;
+	struct gateway_ipam ipam;
+	struct model *model;
+	struct dns *dns;
+	struct work *work;
+
+	struct space host;
+	struct host_facts host_facts;
+	struct plan_net *host_nets; /* bridge and vlan networks in force */
+	unsigned *host_net_users;
+	size_t n_host_nets;
+	bool host_rebuild, host_programmed;
+	struct port_slot *ports;
+	TAILQ_HEAD(, port_slot) dirty_ports;
+	struct heal *host_heal;
+
+	struct overlay *overlays;
+	struct attached *attached;
+	struct leftover *leftovers;
+
+	bool ready, failed, link_known, leaving, claimed;
+	struct error error;
+	void (*on_ready)(void *data, const struct error *err);
+	void *on_ready_data;
+	net_done_cb leave_cb;
+	void *leave_data;
+	unsigned address_generation;
+	int64_t slow_due;      /* of the slow check, mono ns */
+	int64_t complete_at;   /* mono ns of the first complete state */
+	uv_timer_t tick, heal_timer;
+	struct closer closer;
+	void (*closed)(void *data);
+	void *closed_data;
+};
+
+/* ---- net.c */
+
+void space_init(struct space *s, const char *path);
+void space_fini(struct space *s);
+/* Take wishes over: what `fresh` lacks goes. fresh is freed. */
+void space_replace(struct space *s, struct netstate *fresh);
+static inline struct plan_out space_out(struct space *s, bool del)
+{
+	return (struct plan_out){s->want, del};
+}
+/* One job of everything that has changed; done may be NULL. */
+void net_flush(struct net *n, work_done_cb done, void *data);
+/* What may go on now does. */
+void net_advance(struct net *n);
+/* The tick is wanted: something has a deadline. */
+void net_tick_start(struct net *n);
+struct netstate *net_copy(const struct netstate *s);
+static inline bool net_closing(const struct net *n)
+{
+	return n->closer.closing;
+}
+/* Our place in the ingress network; 0 = not known. */
+uint32_t net_own_index(const struct net *n);
+
+/* ---- host.c */
+
+bool host_wanted(const struct net *n);
+/* The host's wishes from the start, when what they stand on has changed. */
+void host_refresh(struct net *n);
+void host_port_dirty(struct net *n, const char *protocol, uint32_t published, bool host);
+void host_service_dirty(struct net *n, const struct model_service *s);
+/* Texts of dirty ports into the host's space. */
+void host_flush(struct net *n);
+/* The whole ruleset. */
+char *host_ruleset(struct net *n);
+void host_net_use(struct net *n, const struct plan_net *net);
+void host_net_release(struct net *n, const struct plan_net *net);
+void host_leave(struct net *n, struct work_job *job);
+void host_free(struct net *n);
+
+/* ---- overlay.c */
+
+struct overlay *overlay_find(const struct net *n, const char *network_id);
+/* Make it when it is not there; counts a task. */
+struct overlay *overlay_use(struct net *n, const struct model_network *network);
+void overlay_release(struct overlay *o);
+void overlay_service(struct net *n, struct model_service *s, bool appears);
+void overlay_endpoint(struct net *n, struct model_endpoint *e, bool appears);
+void overlay_node(struct net *n, struct model_node *node, bool appears);
+void overlay_network(struct net *n, struct model_network *network);
+void overlay_own_index_changed(struct net *n);
+/* Our address or the underlay's MTU has changed. */
+void overlay_refresh_all(struct net *n);
+/* Forget what is dirty: every ruleset has it. */
+void overlay_flushed(struct overlay *o);
+/* Drop those that nobody has needed for a while; all = all. True: some are still waited for. */
+bool overlay_expire(struct net *n, struct work_job *job, int64_t now, bool all);
+void overlay_free(struct overlay *o);
+unsigned overlay_kinds(const struct net *n);
+
+/* ---- attach.c */
+
+void attached_advance(struct attached *a);
+/* Texts of what has changed for its ruleset into its space. */
+void attached_flush(struct attached *a);
+/* On the serial thread: sockets for names. */
+void attached_open_names(void *data, struct netns *ns, struct error *err);
+char *attached_ruleset(struct attached *a);
+void attached_service(struct net *n, struct model_service *s, bool appears);
+void attached_endpoint(struct net *n, struct model_endpoint *e);
+/* Deadlines and drains; true: there are more. */
+bool attached_tick(struct attached *a, int64_t now);
+void attached_free(struct attached *a);
+bool attached_in(const struct attached *a, const char *network_id);
+
+/* ---- start.c */
+
+void start_probe(struct net *n);
+void start_find_link(struct net *n);
+/* Drop what nobody has claimed. */
+void start_drop_unclaimed(struct net *n);
+void leftover_free(struct net *n, struct leftover *l);
+struct leftover *leftover_find(const struct net *n, const char *name);
+
+/* ---- heal.c */
+
+struct heal *heal_open(struct net *n, struct overlay *o); /* o NULL = host */
+/* Behind the job that makes the namespace. */
+void heal_watch(struct heal *h);
+void heal_close(struct heal *h);
+void heal_slow_start(struct net *n);
+/* Something went wrong there: look soon. */
+void heal_soon(struct heal *h);
+
+/* What a space should hold, for work_sync(). */
+struct work_sync sync_of_host(struct net *n, bool rulesets, bool repair);
+struct work_sync sync_of_overlay(struct overlay *o, bool rulesets, bool repair);
+struct work_sync sync_of_attached(struct attached *a, bool rulesets, bool repair);
+/* A name for people. */
+const char *net_name(const struct net *n, const char *network_id);

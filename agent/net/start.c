@@ -1,0 +1,243 @@
+#include "net_internal.h"
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#define TASK_PREFIX "task-"
+#define LEFTOVERS_MAX 10000
+#define MTU_DEFAULT 1500
+
+/* ---------------------------------------------------------------- what the kernel can do, what is there */
+
+struct probe {
+	struct net *net;
+	char *dir;
+	struct ipaddr subnet4;
+	struct netns_features features;
+	struct error err;
+	struct leftover *found;
+};
+
+struct gateway_search {
+	const struct ipaddr *subnet;
+	struct ipaddr *ret;
+};
+
+static bool is_gateway_address(void *data, const struct netstate_entry *e)
+{
+	struct gateway_search *s = data;
+
+	if (e->kind != NETSTATE_ADDR || !ipaddr_contains(s->subnet, &e->addr.addr))
+		return true;
+	*s->ret = e->addr.addr;
+	return false;
+}
+
+static void read_gateway(const char *path, const struct ipaddr *subnet, struct ipaddr *ret)
+{
+	struct gateway_search search = {subnet, ret};
+	struct netstate *have = netstate_new();
+	struct netns *ns = netns_open(path, NULL, NULL);
+
+	if (ns && netns_dump(ns, 1u << NETSTATE_ADDR, NULL, have, NULL) == 0)
+		netstate_each(have, is_gateway_address, &search);
+	netns_close(ns);
+	netstate_free(have);
+}
+
+static void find_leftovers(struct probe *p)
+{
+	DIR *dir = opendir(p->dir);
+	struct dirent *entry;
+	unsigned n = 0;
+
+	while (dir && (entry = readdir(dir)) && n++ < LEFTOVERS_MAX) {
+		struct leftover *l;
+		_cleanup_free_ char *path = NULL;
+
+		if (*entry->d_name == '.')
+			continue;
+		l = xnew(struct leftover);
+		l->name = xstrdup(entry->d_name);
+		path = xasprintf("%s/%s", p->dir, l->name);
+		if (str_starts(l->name, TASK_PREFIX))
+			read_gateway(path, &p->subnet4, &l->gateway4);
+		HASH_ADD_KEYPTR(hh, p->found, l->name, strlen(l->name), l);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void probe(void *data, struct netns *ns, struct error *err)
+{
+	struct probe *p = data;
+
+	netns_probe(&p->features, &p->err);
+	find_leftovers(p);
+}
+
+static int choose_balancer(struct net *n, struct error *err)
+{
+	if (!n->features.nftables)
+		return error_set(err, ERR_PRECONDITION, "networks: the kernel has no nftables (CONFIG_NF_TABLES)");
+	if (str_empty(n->balancer) || str_eq(n->balancer, "auto")) {
+		n->self.ipvs = n->features.ipvs;
+		return 0;
+	}
+	n->self.ipvs = str_eq(n->balancer, "ipvs");
+	if (!n->self.ipvs && !str_eq(n->balancer, "nftables"))
+		return error_set(err, ERR_INVALID, "balancer \"%s\": auto, ipvs and nftables are accepted", n->balancer);
+	if (n->self.ipvs && !n->features.ipvs)
+		return error_set(err, ERR_PRECONDITION, "balancer ipvs: the kernel has none (module ip_vs)");
+	return 0;
+}
+
+static void probed(void *data, struct work_job *job, const struct error *err)
+{
+	struct probe *p = data;
+	struct net *n = p->net;
+	struct leftover *l, *next;
+	struct ipaddr unused;
+
+	n->features = p->features;
+	n->self.egress = p->features.nft_egress;
+	n->leftovers = p->found;
+	HASH_ITER(hh, n->leftovers, l, next)
+		if (ipaddr_is_set(&l->gateway4))
+			gateway_ipam_reserve(&n->ipam, &l->gateway4, &unused);
+	if (!error_is_set(&n->error) && err)
+		n->error = *err;
+	if (!error_is_set(&n->error) && error_is_set(&p->err))
+		n->error = p->err;
+	if (!error_is_set(&n->error))
+		choose_balancer(n, &n->error);
+	n->failed = error_is_set(&n->error);
+	n->ready = true;
+	free(p->dir);
+	free(p);
+	if (net_closing(n))
+		return;
+	log_info("network_probe", kv_str("balancer", n->self.ipvs ? "ipvs" : "nftables"),
+		 kv_bool("vxlan", n->features.vxlan), kv_u64("found", HASH_COUNT(n->leftovers)));
+	n->on_ready(n->on_ready_data, n->failed ? &n->error : NULL);
+	heal_slow_start(n);
+	net_advance(n);
+}
+
+void start_probe(struct net *n)
+{
+	struct work_job *job = work_job_new();
+	struct probe *p = xnew(struct probe);
+
+	p->net = n;
+	p->dir = xstrdup(n->dir);
+	p->subnet4 = n->ipam.subnet4;
+	work_call(job, NULL, probe, p);
+	work_run(n->work, job, probed, p);
+}
+
+/* ---------------------------------------------------------------- the underlay */
+
+struct link_search {
+	struct net *net;
+	struct ipaddr address;
+	unsigned generation;
+	uint32_t mtu;
+	char name[IFNAMSIZ];
+	struct error err;
+};
+
+static void find_link(void *data, struct netns *ns, struct error *err)
+{
+	struct link_search *s = data;
+
+	netns_link_of_address(ns, &s->address, s->name, &s->mtu, &s->err);
+}
+
+static void link_found(void *data, struct work_job *job, const struct error *err)
+{
+	struct link_search *s = data;
+	struct net *n = s->net;
+	uint32_t mtu = error_is_set(&s->err) || !s->mtu ? MTU_DEFAULT : s->mtu;
+	bool first = !n->link_known, current = s->generation == n->address_generation;
+
+	if (error_is_set(&s->err))
+		log_warn("underlay", kv_err(&s->err), kv_u64("mtu_assumed", mtu));
+	free(s);
+	if (net_closing(n) || !current || n->leaving || (!first && mtu == n->self.underlay_mtu))
+		return;
+	n->self.underlay_mtu = mtu;
+	n->link_known = true;
+	n->host_rebuild = true;
+	overlay_refresh_all(n);
+	net_advance(n);
+}
+
+void start_find_link(struct net *n)
+{
+	struct work_job *job = work_job_new();
+	struct link_search *s = xnew(struct link_search);
+
+	s->net = n;
+	s->address = n->self.address;
+	s->generation = ++n->address_generation;
+	work_call(job, NULL, find_link, s);
+	work_run(n->work, job, link_found, s);
+}
+
+/* ---------------------------------------------------------------- what an earlier agent left */
+
+struct leftover *leftover_find(const struct net *n, const char *name)
+{
+	struct leftover *l;
+
+	HASH_FIND_STR(n->leftovers, name, l);
+	return l;
+}
+
+void leftover_free(struct net *n, struct leftover *l)
+{
+	HASH_DEL(n->leftovers, l);
+	free(l->name);
+	free(l);
+}
+
+static bool is_claimed(struct net *n, const char *name)
+{
+	struct attached *a = NULL, *next;
+
+	if (str_starts(name, TASK_PREFIX)) {
+		HASH_FIND_STR(n->attached, name + strlen(TASK_PREFIX), a);
+		return a;
+	}
+	/* A task may still wait to be told of its network. */
+	HASH_ITER(hh, n->attached, a, next)
+		if (attached_in(a, name))
+			return true;
+	return overlay_find(n, name) != NULL;
+}
+
+void start_drop_unclaimed(struct net *n)
+{
+	struct work_job *job = work_job_new();
+	struct leftover *l, *next;
+
+	n->claimed = true;
+	HASH_ITER(hh, n->leftovers, l, next) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", n->dir, l->name);
+
+		if (!is_claimed(n, l->name)) {
+			log_info("net_dropped", kv_str("namespace", l->name));
+			work_destroy(job, path);
+			if (ipaddr_is_set(&l->gateway4))
+				gateway_ipam_give(&n->ipam, &l->gateway4);
+		}
+		leftover_free(n, l);
+	}
+	work_run(n->work, job, NULL, NULL);
+}
