@@ -6,9 +6,11 @@ export SKEIN_TESTBED=${SKEIN_TESTBED:-/tmp/skein-e2e}
 bed() { "$ROOT/tests/e2e/testbed" "$@"; }
 ctl() { bed ctl "$@"; }
 
-# Repeat a command until it succeeds; the bound in seconds only ends a broken run.
+# Repeat a command until it succeeds; the bound in seconds only ends a broken run. SKEIN_SLOW: how much slower than usual
+# this machine is: asked less often there, because asking costs what the cluster needs.
 wait_for() {
-	local limit=$(( $1 * ${SKEIN_SLOW:-1} )) end
+	local limit=$(( $1 * ${SKEIN_SLOW:-1} )) end pause
+	printf -v pause %d.%03d $(( 50 * ${SKEIN_SLOW:-1} / 1000 )) $(( 50 * ${SKEIN_SLOW:-1} % 1000 ))
 	shift
 	end=$(( $(date +%s) + limit ))
 	until "$@" >/dev/null 2>&1; do
@@ -16,7 +18,7 @@ wait_for() {
 			echo "gave up after ${limit}s waiting for: $*" >&2
 			return 1
 		fi
-		read -rt 0.05 <> <(:) || :
+		read -rt "$pause" <> <(:) || :
 	done
 }
 
