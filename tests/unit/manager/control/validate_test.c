@@ -189,8 +189,8 @@ static void network_and_sysctls(void **state)
 	accepted(spec);
 	pb_set_str(&spec->task->network, "host");
 	refused(spec, "sysctls[0]", "net.core.somaxconn");
-	pb_set_str(&spec->task->network, "bridge");
-	refused(spec, "task.network", "bridge");
+	pb_set_str(&spec->task->network, "front");
+	refused(spec, "task.network", "front");
 	pb_set_str(&spec->task->network, "none");
 	pb_kv_set(&c->n_sysctls, &c->sysctls, "kernel.panic", "1");
 	refused(spec, "sysctls[1]", "kernel.panic");
