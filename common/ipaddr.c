@@ -125,12 +125,20 @@ int ipaddr_cmp(const struct ipaddr *a, const struct ipaddr *b)
 	return (a->prefix > b->prefix) - (a->prefix < b->prefix);
 }
 
+/* The bits of a byte that are behind the prefix. */
+static uint8_t host_bits(const struct ipaddr *a, unsigned byte)
+{
+	if (byte < a->prefix / 8u)
+		return 0;
+	return byte > a->prefix / 8u ? 0xff : (uint8_t)(0xffu >> a->prefix % 8);
+}
+
 struct ipaddr ipaddr_network(const struct ipaddr *a)
 {
 	struct ipaddr n = *a;
 
-	for (unsigned i = n.prefix; i < bits_of(a); i++)
-		n.bytes[i / 8] &= (uint8_t) ~(0x80u >> (i % 8));
+	for (unsigned i = n.prefix / 8u; i < bits_of(a) / 8; i++)
+		n.bytes[i] &= (uint8_t)~host_bits(a, i);
 	return n;
 }
 
@@ -138,8 +146,8 @@ struct ipaddr ipaddr_last(const struct ipaddr *subnet)
 {
 	struct ipaddr l = *subnet;
 
-	for (unsigned i = l.prefix; i < bits_of(subnet); i++)
-		l.bytes[i / 8] |= (uint8_t)(0x80u >> (i % 8));
+	for (unsigned i = l.prefix / 8u; i < bits_of(subnet) / 8; i++)
+		l.bytes[i] |= host_bits(subnet, i);
 	l.prefix = (uint8_t)bits_of(subnet);
 	return l;
 }

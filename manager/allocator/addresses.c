@@ -106,15 +106,21 @@ static void block(struct range *r, const struct ipaddr *a)
 	r->n_free--;
 }
 
-static void use(struct range *r, const struct ipaddr *a)
+static void use_place(struct range *r, uint64_t at)
 {
-	uint64_t at;
-
-	if (!place_of(r, a, &at) || bit(r->used, at))
+	if (bit(r->used, at))
 		return;
 	set_bit(r->used, at);
 	r->n_free--;
 	r->n_used++;
+}
+
+static void use(struct range *r, const struct ipaddr *a)
+{
+	uint64_t at;
+
+	if (place_of(r, a, &at))
+		use_place(r, at);
 }
 
 /* Text with or without prefix length; whatever is none is ignored. */
@@ -196,7 +202,8 @@ struct reading {
 	struct newest newest4, newest6;
 };
 
-static void note_newest(struct reading *reading, const char *text, int64_t created_at)
+/* An object that was made at this time has the address. */
+static void hold(struct reading *reading, const char *text, int64_t created_at)
 {
 	struct range *r;
 	struct ipaddr a;
@@ -205,6 +212,7 @@ static void note_newest(struct reading *reading, const char *text, int64_t creat
 
 	if (!parse(reading->pool, text, &a, &r) || !place_of(r, &a, &at))
 		return;
+	use_place(r, at);
 	newest = a.family == AF_INET6 ? &reading->newest6 : &reading->newest4;
 	if (created_at > newest->at || (created_at == newest->at && at + 1 > newest->place))
 		*newest = (struct newest){created_at, at + 1};
@@ -220,10 +228,8 @@ static void read_service(struct reading *reading, const pb_service *service)
 
 		if (!str_eq(vip->network_id, reading->pool->id))
 			continue;
-		use_text(reading->pool, vip->ipv4);
-		use_text(reading->pool, vip->ipv6);
-		note_newest(reading, vip->ipv4, created_at);
-		note_newest(reading, vip->ipv6, created_at);
+		hold(reading, vip->ipv4, created_at);
+		hold(reading, vip->ipv6, created_at);
 	}
 	/* Kept for the service's task, which may be between two lives. */
 	for (size_t i = 0; spec && i < spec->n_networks; i++) {
@@ -248,10 +254,8 @@ static void read_attachment(struct reading *reading, const pb_task *task, const 
 	int64_t ended_at = MIN(task->meta ? task->meta->updated_at : 0, reading->a->p->now);
 
 	if (task_holds_addresses(task)) {
-		use_text(reading->pool, at->ipv4);
-		use_text(reading->pool, at->ipv6);
-		note_newest(reading, at->ipv4, task_created_at(task));
-		note_newest(reading, at->ipv6, task_created_at(task));
+		hold(reading, at->ipv4, task_created_at(task));
+		hold(reading, at->ipv6, task_created_at(task));
 	} else if (ended_at > reading->a->p->now - RESTS_NS) {
 		rest_text(reading, at->ipv4, ended_at);
 		rest_text(reading, at->ipv6, ended_at);

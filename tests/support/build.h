@@ -13,6 +13,7 @@
 #include "common/mem.h"
 #include "common/str.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Fields given behind the defaults replace them: that is the point. */
@@ -30,7 +31,8 @@
 #define NOW (INT64_C(1700000000) * NS_PER_SEC)
 
 struct node_def {
-	const char *id, *labels, *engine_labels, *hostname, *address, *arch, *image;
+	const char *id, *labels, *engine_labels, *features, *hostname, *address, *arch, *image;
+	uint32_t index; /* 0: its place in view_of() */
 	int state, availability, role;
 	int64_t cpu_nano, mem_bytes, pids, since;
 };
@@ -50,6 +52,20 @@ struct service_def {
 	int order, failure_action;
 	int update_state;
 	int64_t update_started_at;
+	const char *networks; /* ids, with aliases: "front,db,cache;back" */
+	const char *ipv4, *ipv6; /* wanted, in the first of them */
+	const char *ports;    /* "8080:80/tcp;:53/udp/host"; nothing before ':' = the cluster chooses */
+	const char *given_ports; /* the same, in the endpoint */
+	const char *given_vips;	 /* "front=10.0.0.2" */
+	bool dnsrr;
+};
+
+struct network_def {
+	const char *id, *driver, *subnet, *subnet6, *range, *gateway, *aux, *options;
+	const char *given, *given6; /* subnets in force */
+	const char *err;
+	uint32_t vni;
+	bool ipv6;
 };
 
 struct task_def {
@@ -57,6 +73,7 @@ struct task_def {
 	uint64_t slot, version;
 	int state, desired;
 	int64_t created_at, at, start_after;
+	const char *addresses; /* "front=10.0.0.3/24;back=fd00::3/64" */
 };
 
 struct built {
@@ -106,6 +123,8 @@ static inline struct built build_node(struct node_def def)
 	pb_set_str(&n->description->arch, def.arch);
 	add_labels(&n->description->n_engine_labels, &n->description->engine_labels,
 		   def.engine_labels);
+	add_labels(&n->description->n_features, &n->description->features, def.features);
+	n->index = def.index;
 	n->description->capacity = pb_new(&skein__resources__descriptor);
 	n->description->capacity->cpu_nano = def.cpu_nano;
 	n->description->capacity->mem_bytes = def.mem_bytes;
@@ -127,6 +146,27 @@ static inline struct built build_node(struct node_def def)
 				     .arch = "x86_64",                                             \
 				     .since = NOW,                                                 \
 				     ##__VA_ARGS__})
+
+static inline void add_networks(pb_task_spec *spec, const struct service_def *def)
+{
+	_cleanup_free_ char *copy = xstrdup(def->networks);
+	char *rest = copy;
+
+	for (char *item; rest && (item = strsep(&rest, ";"));) {
+		pb_attachment_config *config = pb_new(&skein__network_attachment_config__descriptor);
+		char *words = item;
+
+		pb_set_str(&config->network_id, strsep(&words, ","));
+		pb_set_str(&config->network_name, config->network_id);
+		for (char *alias; words && (alias = strsep(&words, ","));)
+			pb_strs_add(&config->n_aliases, &config->aliases, alias);
+		if (!spec->n_networks) {
+			pb_set_str(&config->ipv4, def->ipv4);
+			pb_set_str(&config->ipv6, def->ipv6);
+		}
+		pb_msgs_add(&spec->n_networks, &spec->networks, config);
+	}
+}
 
 static inline pb_task_spec *build_task_spec(const struct service_def *def, const char *env)
 {
@@ -152,8 +192,32 @@ static inline pb_task_spec *build_task_spec(const struct service_def *def, const
 		    def->constraints);
 	add_strings(&spec->placement->n_spread, &spec->placement->spread, def->spread);
 	spec->placement->max_replicas_per_node = def->max_per_node;
-	pb_set_str(&spec->network, def->network);
+	pb_set_str(&spec->network, def->networks ? NULL : def->network);
+	add_networks(spec, def);
 	return spec;
+}
+
+static inline void add_ports(size_t *n, pb_port ***list, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	char *rest = copy;
+
+	for (char *item; rest && (item = strsep(&rest, ";"));) {
+		pb_port *port = pb_new(&skein__port_config__descriptor);
+		char *target = strchr(item, ':') + 1, *protocol = strchr(target, '/'), *mode;
+
+		port->published = (uint32_t)atoi(item);
+		port->target = (uint32_t)atoi(target);
+		mode = protocol ? strchr(protocol + 1, '/') : NULL;
+		if (mode) {
+			*mode++ = '\0';
+			port->mode = PUBLISH_HOST;
+			if (strchr(mode, '='))
+				pb_set_str(&port->host_ip, strchr(mode, '=') + 1);
+		}
+		pb_set_str(&port->protocol, protocol ? protocol + 1 : "tcp");
+		pb_msgs_add(n, list, port);
+	}
 }
 
 static inline pb_update_config *build_update_config(const struct service_def *def)
@@ -185,7 +249,30 @@ static inline pb_service_spec *build_service_spec(const struct service_def *def,
 	spec->task = build_task_spec(def, env);
 	spec->update = build_update_config(def);
 	spec->rollback = build_update_config(def);
+	if (def->ports || def->dnsrr) {
+		spec->endpoint = pb_new(&skein__endpoint_spec__descriptor);
+		spec->endpoint->mode = def->dnsrr ? ENDPOINT_DNSRR : ENDPOINT_VIP;
+		add_ports(&spec->endpoint->n_ports, &spec->endpoint->ports, def->ports);
+	}
 	return spec;
+}
+
+static inline pb_endpoint *build_endpoint(const struct service_def *def)
+{
+	pb_endpoint *e = pb_new(&skein__endpoint__descriptor);
+	_cleanup_free_ char *copy = xstrdup(def->given_vips);
+	char *rest = copy;
+
+	e->mode = def->dnsrr ? ENDPOINT_DNSRR : ENDPOINT_VIP;
+	add_ports(&e->n_ports, &e->ports, def->given_ports);
+	for (char *item; rest && (item = strsep(&rest, ";"));) {
+		pb_vip *vip = pb_new(&skein__virtual_ip__descriptor);
+
+		pb_set_str(&vip->network_id, strsep(&item, "="));
+		pb_set_str(strchr(item, ':') ? &vip->ipv6 : &vip->ipv4, item);
+		pb_msgs_add(&e->n_vips, &e->vips, vip);
+	}
+	return e;
 }
 
 static inline struct built build_service(struct service_def def)
@@ -199,6 +286,8 @@ static inline struct built build_service(struct service_def def)
 		s->previous_spec = build_service_spec(&def, def.previous_env);
 		s->previous_spec_version = def.version - 1;
 	}
+	if (def.given_ports || def.given_vips)
+		s->endpoint = build_endpoint(&def);
 	if (def.update_state) {
 		s->update = pb_new(&skein__update_status__descriptor);
 		s->update->state = (Skein__UpdateState)def.update_state;
@@ -219,6 +308,20 @@ static inline struct built build_service(struct service_def def)
 					   .network = "host",                                      \
 					   ##__VA_ARGS__})
 
+static inline void add_addresses(pb_task *t, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	char *rest = copy;
+
+	for (char *item; rest && (item = strsep(&rest, ";"));) {
+		pb_attachment *at = pb_new(&skein__network_attachment__descriptor);
+
+		pb_set_str(&at->network_id, strsep(&item, "="));
+		pb_set_str(strchr(item, ':') ? &at->ipv6 : &at->ipv4, item);
+		pb_msgs_add(&t->n_networks, &t->networks, at);
+	}
+}
+
 static inline struct built build_task(struct task_def def)
 {
 	pb_task *t = pb_new(&skein__task__descriptor);
@@ -237,6 +340,7 @@ static inline struct built build_task(struct task_def def)
 	t->status->at = def.at;
 	pb_set_str(&t->status->err, def.err);
 	t->start_after = def.start_after;
+	add_addresses(t, def.addresses);
 	return (struct built){KIND_TASK, t};
 }
 
@@ -249,6 +353,44 @@ static inline struct built build_task(struct task_def def)
 				     .created_at = NOW - 3600 * SEC,                               \
 				     .at = NOW - 3600 * SEC,                                       \
 				     ##__VA_ARGS__})
+
+static inline void add_pool(size_t *n, pb_ipam_pool ***list, const char *subnet, const struct network_def *def)
+{
+	pb_ipam_pool *pool;
+
+	if (!subnet)
+		return;
+	pool = pb_new(&skein__ipam_pool__descriptor);
+	pb_set_str(&pool->subnet, subnet);
+	if (def) {
+		pb_set_str(&pool->ip_range, def->range);
+		pb_set_str(&pool->gateway, def->gateway);
+		add_labels(&pool->n_aux_addresses, &pool->aux_addresses, def->aux);
+	}
+	pb_msgs_add(n, list, pool);
+}
+
+static inline struct built build_network(struct network_def def)
+{
+	pb_network *n = pb_new(&skein__network__descriptor);
+
+	pb_set_str(&n->id, def.id);
+	pb_set_str(&n->err, def.err);
+	n->vni = def.vni;
+	n->spec = pb_new(&skein__network_spec__descriptor);
+	pb_set_str(&n->spec->name, def.id);
+	pb_set_str(&n->spec->driver, def.driver);
+	n->spec->ipv6 = def.ipv6;
+	add_labels(&n->spec->n_options, &n->spec->options, def.options);
+	add_pool(&n->spec->n_pools, &n->spec->pools, def.subnet, &def);
+	add_pool(&n->spec->n_pools, &n->spec->pools, def.subnet6, NULL);
+	add_pool(&n->n_pools, &n->pools, def.given, &def);
+	add_pool(&n->n_pools, &n->pools, def.given6, NULL);
+	return (struct built){KIND_NETWORK, n};
+}
+
+/* Name and id are one. */
+#define network(id_, ...) build_network((struct network_def){.id = id_, .driver = "overlay", ##__VA_ARGS__})
 
 static inline struct built build_cluster(uint32_t history_limit)
 {
