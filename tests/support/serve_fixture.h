@@ -382,12 +382,22 @@ struct agent {
 	struct error err;
 	int64_t beat_period;
 	unsigned beat_acks, node_updates, sets, updates, removals;
-	uint64_t sequence, acked;
+	uint64_t sequence, acked, net_sequence;
+	char order[64]; /* of the messages: N networks, A assignments */
+	pb_net_state *net; /* the last one */
 	pb_task *last_task;
 	Skein__NodeUpdate *node;
 	uv_timer_t beat;
 	bool beating, broken_sequence;
 };
+
+static inline void agent_notes(struct agent *a, char what)
+{
+	size_t len = strlen(a->order);
+
+	if (len + 1 < sizeof(a->order))
+		a->order[len] = what;
+}
 
 static inline void agent_on_message(struct rpc_call *call, const ProtobufCMessage *raw, void *data)
 {
@@ -407,7 +417,17 @@ static inline void agent_on_message(struct rpc_call *call, const ProtobufCMessag
 		pb_free(a->node);
 		a->node = pb_dup(msg->node);
 		break;
+	case SKEIN__DISPATCHER_MESSAGE__BODY_NET:
+		agent_notes(a, 'N');
+		if (msg->net->applies_to != a->net_sequence ||
+		    msg->net->complete != (a->net_sequence == 0))
+			a->broken_sequence = true;
+		a->net_sequence = msg->net->results_in;
+		pb_free(a->net);
+		a->net = pb_dup(msg->net);
+		break;
 	case SKEIN__DISPATCHER_MESSAGE__BODY_ASSIGNMENTS:
+		agent_notes(a, 'A');
 		a->sets++;
 		if (msg->assignments->applies_to != a->sequence ||
 		    msg->assignments->complete != (a->sequence == 0))
@@ -545,6 +565,7 @@ static inline void agent_stop(struct agent *a)
 	uv_run(&s->loop, UV_RUN_NOWAIT);
 	pb_free(a->last_task);
 	pb_free(a->node);
+	pb_free(a->net);
 	free(a);
 }
 

@@ -98,6 +98,68 @@ static void tasks_go_down_and_statuses_come_up(void **state)
 	agent_stop(a);
 }
 
+static void put_network(struct serve *s, const char *id)
+{
+	pb_network *n = pb_new(&skein__network__descriptor);
+
+	pb_set_str(&n->id, id);
+	n->spec = pb_new(&skein__network_spec__descriptor);
+	pb_set_str(&n->spec->name, id);
+	put(s, KIND_NETWORK, n);
+}
+
+static pb_task *attached_task(const char *id, const char *node_id, const char *network_id)
+{
+	pb_task *t = new_task(id, node_id);
+	pb_attachment *a = pb_new(&skein__network_attachment__descriptor);
+
+	pb_set_str(&a->network_id, network_id);
+	pb_set_str(&a->ipv4, "10.0.1.5/24");
+	pb_msgs_add(&t->n_networks, &t->networks, a);
+	return t;
+}
+
+/* An agent hears of a network before the task that needs it, and of its end when its last task has ended. */
+static void networks_come_before_their_tasks(void **state)
+{
+	struct serve *s = *state;
+	struct agent *a, *other;
+
+	put_node(s, "n1");
+	put_node(s, "n2");
+	put_network(s, "ingress");
+	put_network(s, "front");
+	put_network(s, "back");
+	put(s, KIND_TASK, attached_task("t1", "n1", "front"));
+	a = agent_start(s, "n1");
+	other = agent_start(s, "n2");
+	assert_string_equal(a->order, "NA");
+	assert_true(a->net->complete);
+	assert_int_equal(a->net->n_networks, 2);
+	assert_int_equal(a->net->n_endpoints, 1);
+	assert_int_equal(other->net->n_networks, 1);
+	put(s, KIND_TASK, attached_task("t2", "n1", "back"));
+	wait_for(s, a->updates == 2);
+	assert_string_equal(a->order, "NANA");
+	assert_false(a->net->complete);
+	assert_string_equal(a->net->networks[0]->id, "back");
+	assert_true(a->net->revision > 0);
+	/* RUNNING is for its neighbours: no assignment goes out. */
+	agent_report(a, 1, "t2", TASK_RUNNING);
+	wait_for(s, strlen(a->order) == 5);
+	assert_string_equal(a->order, "NANAN");
+	assert_true(a->net->endpoints[0]->ready);
+	agent_report(a, 2, "t2", TASK_FAILED);
+	wait_for(s, a->net->n_remove_networks == 1);
+	assert_string_equal(a->net->remove_networks[0], "back");
+	assert_string_equal(a->net->remove_endpoints[0], "t2");
+	/* What other agents have nothing to do with does not reach them. */
+	assert_string_equal(other->order, "NA");
+	assert_false(a->broken_sequence || other->broken_sequence);
+	agent_stop(a);
+	agent_stop(other);
+}
+
 static void many_statuses_are_few_transactions(void **state)
 {
 	struct serve *s = *state;
@@ -472,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVE_TEST(registering_makes_a_node_ready),
 		SERVE_TEST(tasks_go_down_and_statuses_come_up),
+		SERVE_TEST(networks_come_before_their_tasks),
 		SERVE_TEST(many_statuses_are_few_transactions),
 		SERVE_TEST(a_newer_session_replaces_the_older),
 		SERVE_TEST(one_identity_in_use_twice_is_slowed_down),
