@@ -50,6 +50,28 @@ static void running_and_waiting(void **state)
 	view_free(v);
 }
 
+static void waiting_for_an_address(void **state)
+{
+	struct view *v = view_of(
+		node("n1"), service("web", .replicas = 3), task("t1", .slot = 1, .node = "n1"),
+		task("t2", .slot = 2, .state = TASK_NEW, .err = "network front: no free address in 10.0.3.0/24 (253 in use)"),
+		task("t3", .slot = 3, .state = TASK_NEW));
+	pb_service *s = pb_dup(view_service(v, "web"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = NULL;
+
+	(void)state;
+	s->endpoint = pb_new(&skein__endpoint__descriptor);
+	pb_set_str(&s->endpoint->err, "no free port for 80/tcp");
+	pb_free(view_put(v, KIND_SERVICE, s));
+	r = explain(v);
+	assert_string_equal(r->summary,
+			    "web: 1 of 3 run, 1 wait for a node, 1 wait for their networks; no free port for 80/tcp");
+	assert_string_equal(of(r, "t2")->summary,
+			    "waits for its networks: network front: no free address in 10.0.3.0/24 (253 in use)");
+	assert_string_equal(of(r, "t3")->summary, "waits for a node");
+	view_free(v);
+}
+
 static void a_dead_node_is_named(void **state)
 {
 	struct view *v = view_of(node("n1", .state = NODE_DOWN), service("web"), task("t1", .slot = 1, .node = "n1"));
@@ -150,7 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(running_and_waiting),
-		cmocka_unit_test(a_dead_node_is_named),
+		cmocka_unit_test(waiting_for_an_address), cmocka_unit_test(a_dead_node_is_named),
 		cmocka_unit_test(a_removed_node_is_no_trouble),
 		cmocka_unit_test(a_delayed_restart_says_when),
 		cmocka_unit_test(the_last_end_of_a_slot),

@@ -141,6 +141,103 @@ static void placed_tasks_take_room(void **state)
 	rounds_fini(&r);
 }
 
+/* ---- networks */
+
+#define WITH_ALL "network.vxlan=true;network.macvlan=true;network.ipvlan=true;network.vlan=true;network.esp=true"
+
+static void what_networks_need(void **state)
+{
+	static const struct {
+		const char *driver, *options, *features[2], *err;
+	} cases[] = {
+		{"overlay", NULL, {WITH_ALL}, ""},
+		{"overlay", NULL, {"network.vxlan=false", "network.vxlan=true"}, ""},
+		{"overlay", NULL, {"network.vxlan=false", "runtime=crun"},
+		 "no suitable node (network driver overlay not supported by the kernel on 2 nodes)"},
+		{"ipvlan", NULL, {"network.ipvlan=false;network.macvlan=true"},
+		 "no suitable node (network driver ipvlan not supported by the kernel on 1 node)"},
+		{"macvlan", NULL, {"network.macvlan=true"}, ""},
+		{"vlan", NULL, {"network.vlan=true;network.macvlan=false"},
+		 "no suitable node (network driver vlan not supported by the kernel on 1 node)"},
+		{"vlan", NULL, {"network.vlan=true;network.macvlan=true"}, ""},
+		{"bridge", NULL, {"network.vxlan=false"}, ""},
+		{"overlay", "encrypted", {"network.vxlan=true;network.esp=false"},
+		 "no suitable node (encrypted networks not supported by the kernel on 1 node)"},
+		{"overlay", "encrypted", {"network.vxlan=true;network.esp=true"}, ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rounds r;
+
+		rounds_init(&r, view_of(network("front", .driver = cases[i].driver, .options = cases[i].options),
+					service("web", .networks = "front"), pending("t1", 1)));
+		for (size_t k = 0; k < 2 && cases[i].features[k]; k++)
+			view_add(r.view, node(k ? "n2" : "n1", .features = cases[i].features[k]));
+		schedule(&r);
+		if (*cases[i].err)
+			assert_pending(&r, "t1", cases[i].err);
+		else
+			assert_int_equal(task_state(view_task(r.view, "t1")), TASK_ASSIGNED);
+		rounds_fini(&r);
+	}
+}
+
+static void host_mode_ports(void **state)
+{
+	static const struct {
+		const char *mine, *theirs;
+		bool refused;
+	} cases[] = {
+		{"8080:80/tcp/host", "8080:99/tcp/host", true},
+		{"8080:80/tcp/host", "8081:80/tcp/host", false},
+		{"8080:80/tcp/host", "8080:80/udp/host", false},
+		{"8080:80/tcp/host", "8080:80/tcp", false}, /* ingress mode: not the scheduler's */
+		{"8080:80/tcp", "8080:80/tcp/host", false},
+		{"1:1/tcp;8080:80/tcp/host", "8080:80/tcp/host;2:2/tcp", true},
+		{"8080:80/tcp/host=10.0.0.1", "8080:80/tcp/host=10.0.0.2", false},
+		{"8080:80/tcp/host=10.0.0.1", "8080:80/tcp/host=10.0.0.1", true},
+		{"8080:80/tcp/host=10.0.0.1", "8080:80/tcp/host", true},
+		{"8080:80/tcp/host=0.0.0.0", "8080:80/tcp/host=10.0.0.2", true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rounds r;
+
+		rounds_init(&r, view_of(node("n1"), service("web", .given_ports = cases[i].mine),
+					service("db", .given_ports = cases[i].theirs),
+					task("d1", .service = "db", .slot = 1, .node = "n1", .desired = TASK_SHUTDOWN),
+					task("d0", .service = "db", .slot = 1, .node = "n1", .state = TASK_FAILED),
+					pending("t1", 1)));
+		schedule(&r);
+		if (cases[i].refused)
+			assert_pending(&r, "t1", "no suitable node (host-mode port already in use on 1 node)");
+		else
+			assert_on(&r, "t1", "n1");
+		/* Held until it has stopped. */
+		rounds_report(&r, "d1", TASK_SHUTDOWN);
+		assert_true(r.dirty.schedule);
+		schedule(&r);
+		assert_on(&r, "t1", "n1");
+		rounds_fini(&r);
+	}
+}
+
+static void a_host_port_once_per_node(void **state)
+{
+	struct rounds r;
+
+	rounds_init(&r, view_of(node("n1"), node("n2"), service("db", .given_ports = "8080:1/tcp/host"),
+				service("web", .given_ports = "8080:80/tcp/host"),
+				pending("t1", 1), pending("t2", 2), pending("t3", 3),
+				pending("t4", 1, .service = "db", .created_at = NOW - SEC)));
+	schedule(&r);
+	assert_on(&r, "t4", "n1"); /* placed in the same round, it counts as well */
+	assert_on(&r, "t1", "n2");
+	assert_pending(&r, "t2", "no suitable node (host-mode port already in use on 2 nodes)");
+	assert_pending(&r, "t3", "no suitable node (host-mode port already in use on 2 nodes)");
+	rounds_fini(&r);
+}
+
 /* ---- ranking */
 
 static void fewer_tasks_of_the_service_first(void **state)
@@ -433,6 +530,24 @@ static void explain_names_each_node(void **state)
 	view_free(view);
 }
 
+static void explain_tells_of_networks_and_ports(void **state)
+{
+	struct verdicts v = {0};
+	struct view *view = view_of(
+		network("front", .driver = "ipvlan"), node("n1", .features = "network.ipvlan=true"), node("n2"),
+		node("n3", .features = "network.ipvlan=true"),
+		service("web", .networks = "front", .given_ports = "53:53/udp/host;80:80/tcp/host"),
+		service("dns", .given_ports = "80:80/tcp/host"), task("t1", .slot = 1, .node = "n1"),
+		task("t2", .service = "dns", .slot = 1, .node = "n3"));
+
+	scheduler_explain(view, view_task(view, "t1"), NOW, on_verdict, &v);
+	assert_string_equal(v.text.p, "n1::\n"
+				      "n2:network-driver:network driver ipvlan not supported by the kernel\n"
+				      "n3:host-port:host-mode port already in use (80/tcp)\n");
+	strbuf_fini(&v.text);
+	view_free(view);
+}
+
 /* ---- size */
 
 static void many_nodes_and_tasks(void **state)
@@ -476,6 +591,9 @@ int main(void)
 		cmocka_unit_test(max_replicas_per_node),
 		cmocka_unit_test(resources_of_a_stopping_task_are_held),
 		cmocka_unit_test(placed_tasks_take_room),
+		cmocka_unit_test(what_networks_need),
+		cmocka_unit_test(host_mode_ports),
+		cmocka_unit_test(a_host_port_once_per_node),
 		cmocka_unit_test(fewer_tasks_of_the_service_first),
 		cmocka_unit_test(then_fewer_tasks),
 		cmocka_unit_test(then_the_image_then_the_id),
@@ -490,6 +608,7 @@ int main(void)
 		cmocka_unit_test(who_waits_longest_goes_first),
 		cmocka_unit_test(the_reason_is_written_once),
 		cmocka_unit_test(explain_names_each_node),
+		cmocka_unit_test(explain_tells_of_networks_and_ports),
 		cmocka_unit_test(many_nodes_and_tasks),
 	};
 
