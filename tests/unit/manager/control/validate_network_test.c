@@ -14,7 +14,7 @@
  * A network in one line: "driver key=value ... pool=SUBNET[,gw=IP][,range=SUBNET][,aux=NAME:IP]". Words: ipv6,
  * internal. Options: opt.NAME=VALUE.
  */
-static void add_pool(pb_network_spec *spec, char *text)
+static void pool_from(pb_network_spec *spec, char *text)
 {
 	pb_ipam_pool *pool = pb_new(&skein__ipam_pool__descriptor);
 	char *item = strsep(&text, ",");
@@ -56,7 +56,7 @@ static pb_network_spec *network_of(const char *text)
 		else if (str_starts(word, "name="))
 			pb_set_str(&spec->name, word + 5);
 		else if (str_starts(word, "pool="))
-			add_pool(spec, word + 5);
+			pool_from(spec, word + 5);
 		else if (str_starts(word, "opt.")) {
 			char *value = strchr(word, '=');
 			pb_kv *kv = pb_new(&skein__key_value__descriptor);
