@@ -271,6 +271,23 @@ static void read_task(void *data, const pb_task *task)
 			read_attachment(reading, task, task->networks[i]);
 }
 
+/*
+ * What the store has, before this round. Of a plan perhaps only the beginning is committed: what one object of it gives
+ * up, another one cannot have yet.
+ */
+static void read_before(struct reading *reading)
+{
+	size_t n;
+	const struct txn_change *changes = txn_changes(reading->a->p->txn, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (changes[i].kind == KIND_TASK && changes[i].old)
+			read_task(reading, changes[i].old);
+		else if (changes[i].kind == KIND_SERVICE && changes[i].old)
+			read_service(reading, changes[i].old);
+	}
+}
+
 /* The leader knows best; a new one sees it from who is there. */
 static void set_next(struct addresses *a, struct netpool *pool, struct range *r, const struct newest *newest)
 {
@@ -296,6 +313,7 @@ static struct netpool *read_network(struct addresses *a, const pb_network *netwo
 	for (size_t i = 0; i < n; i++)
 		read_service(&reading, services[i]);
 	view_each_task_of_network(a->p->view, network->id, read_task, &reading);
+	read_before(&reading);
 	rests_each(a->p->rests, network->id, a->p->now, on_rest, pool);
 	set_next(a, pool, &pool->v4, &reading.newest4);
 	set_next(a, pool, &pool->v6, &reading.newest6);
@@ -370,19 +388,36 @@ static void look_task(void *data, const pb_task *task)
 	}
 }
 
+static void look_service(struct owner *o, const pb_service *service)
+{
+	const pb_endpoint *endpoint = service->endpoint;
+
+	for (size_t i = 0; endpoint && i < endpoint->n_vips && !o->text; i++)
+		if (str_eq(endpoint->vips[i]->network_id, o->network_id) &&
+		    (is_it(o, endpoint->vips[i]->ipv4) || is_it(o, endpoint->vips[i]->ipv6)))
+			o->text = xasprintf("service %s", service->spec->name);
+}
+
 static void look_services(struct owner *o, const struct view *view)
 {
 	_cleanup_free_ const pb_service **services = NULL;
 	size_t n;
 
 	services = view_services_of_network(view, o->network_id, &n);
-	for (size_t i = 0; i < n && !o->text; i++) {
-		const pb_endpoint *endpoint = services[i]->endpoint;
+	for (size_t i = 0; i < n; i++)
+		look_service(o, services[i]);
+}
 
-		for (size_t k = 0; endpoint && k < endpoint->n_vips && !o->text; k++)
-			if (str_eq(endpoint->vips[k]->network_id, o->network_id) &&
-			    (is_it(o, endpoint->vips[k]->ipv4) || is_it(o, endpoint->vips[k]->ipv6)))
-				o->text = xasprintf("service %s", services[i]->spec->name);
+static void look_before(struct owner *o, const struct txn *txn)
+{
+	size_t n;
+	const struct txn_change *changes = txn_changes(txn, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (changes[i].kind == KIND_TASK && changes[i].old)
+			look_task(o, changes[i].old);
+		else if (changes[i].kind == KIND_SERVICE && changes[i].old)
+			look_service(o, changes[i].old);
 	}
 }
 
@@ -410,6 +445,7 @@ static int take_wanted(struct addresses *a, const pb_network *network, struct ra
 		look_services(&o, a->p->view);
 	if (!o.text)
 		view_each_task_of_network(a->p->view, network->id, look_task, &o);
+	look_before(&o, a->p->txn);
 	if (o.text) {
 		error_set(err, ERR_EXISTS, "network %s: address %.60s is in use by %.200s", network->spec->name, want, o.text);
 		free(o.text);

@@ -49,26 +49,37 @@ static void note(struct ports *ports, const pb_service *service, const pb_port *
 		taken->ingress = service;
 }
 
-/* What services have, and host-mode ports that they are about to have. */
+static void read_service(struct ports *ports, const pb_service *s)
+{
+	const pb_endpoint_spec *spec = s->spec ? s->spec->endpoint : NULL;
+
+	for (size_t i = 0; s->endpoint && i < s->endpoint->n_ports; i++)
+		note(ports, s, s->endpoint->ports[i]);
+	for (size_t i = 0; spec && i < spec->n_ports; i++)
+		if (spec->ports[i]->mode == PUBLISH_HOST && spec->ports[i]->published)
+			note(ports, s, spec->ports[i]);
+}
+
+/*
+ * What services have, and host-mode ports that they are about to have. Also what they had before this round: perhaps
+ * only the beginning of the plan is committed.
+ */
 static void read_all(struct ports *ports)
 {
 	_cleanup_free_ const void **services = NULL;
+	const struct txn_change *changes;
 	size_t n;
 
 	if (ports->read)
 		return;
 	ports->read = true;
 	services = view_list(ports->p->view, KIND_SERVICE, &n);
-	for (size_t i = 0; i < n; i++) {
-		const pb_service *s = services[i];
-		const pb_endpoint_spec *spec = s->spec ? s->spec->endpoint : NULL;
-
-		for (size_t k = 0; s->endpoint && k < s->endpoint->n_ports; k++)
-			note(ports, s, s->endpoint->ports[k]);
-		for (size_t k = 0; spec && k < spec->n_ports; k++)
-			if (spec->ports[k]->mode == PUBLISH_HOST && spec->ports[k]->published)
-				note(ports, s, spec->ports[k]);
-	}
+	for (size_t i = 0; i < n; i++)
+		read_service(ports, services[i]);
+	changes = txn_changes(ports->p->txn, &n);
+	for (size_t i = 0; i < n; i++)
+		if (changes[i].kind == KIND_SERVICE && changes[i].old)
+			read_service(ports, changes[i].old);
 }
 
 struct ports *ports_new(struct plan *p)

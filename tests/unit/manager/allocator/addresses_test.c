@@ -24,12 +24,14 @@ static void begin(struct round *t)
 {
 	t->p = (struct plan){.view = t->r.view, .now = t->r.now, .dirty = &t->r.dirty, .wakes = &t->r.wakes,
 			     .rests = t->r.rests};
+	t->p.txn = txn_begin(t->r.view);
 	t->a = addresses_new(&t->p);
 }
 
 static void next_round(struct round *t)
 {
 	addresses_free(t->a);
+	txn_free(t->p.txn);
 	begin(t);
 }
 
@@ -42,6 +44,7 @@ static void next_round(struct round *t)
 static void end(struct round *t)
 {
 	addresses_free(t->a);
+	txn_free(t->p.txn);
 	rounds_fini(&t->r);
 }
 
@@ -238,6 +241,27 @@ static void what_is_given_back_rests(void **state)
 	end(&t);
 }
 
+/* Of a plan perhaps only the beginning is committed. */
+static void what_is_given_up_in_this_round(void **state)
+{
+	struct round t;
+	pb_task *task;
+
+	START(&t, network("front", .given = "10.0.3.0/29", .gateway = "10.0.3.1"), service("web", .given_vips = "front=10.0.3.3"));
+	add_task(&t, "t1", "front=10.0.3.2/29", TASK_RUNNING, TASK_RUNNING, NOW);
+	next_round(&t);
+	task = txn_edit(t.p.txn, KIND_TASK, "t1");
+	task->status->state = (Skein__TaskState)TASK_REJECTED;
+	txn_put(t.p.txn, KIND_TASK, task);
+	txn_del(t.p.txn, KIND_SERVICE, "web");
+	ASSERT_TAKES(&t, AF_INET, "10.0.3.2", "network front: address 10.0.3.2 is in use by task web.7 (t1)");
+	ASSERT_TAKES(&t, AF_INET, "10.0.3.3", "network front: address 10.0.3.3 is in use by service web");
+	for (unsigned i = 4; i <= 6; i++)
+		assert_true(str_starts(take(&t, AF_INET, NULL), "10.0.3."));
+	ASSERT_TAKES(&t, AF_INET, NULL, "network front: no free address in 10.0.3.0/29 (5 in use)");
+	end(&t);
+}
+
 static void taken_back(void **state)
 {
 	struct round t;
@@ -285,7 +309,7 @@ int main(void)
 		cmocka_unit_test(the_first_ones),    cmocka_unit_test(the_whole_subnet),
 		cmocka_unit_test(what_others_hold),  cmocka_unit_test(wanted_ones),
 		cmocka_unit_test(the_search_goes_on), cmocka_unit_test(what_is_given_back_rests),
-		cmocka_unit_test(taken_back),	     cmocka_unit_test(large_networks),
+		cmocka_unit_test(taken_back),	cmocka_unit_test(what_is_given_up_in_this_round),	     cmocka_unit_test(large_networks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
