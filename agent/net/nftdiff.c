@@ -71,7 +71,8 @@ static struct nftobject *sorted(const struct nftobjects *o)
 {
 	struct nftobject *v = xreallocarray(NULL, o->n + 1, sizeof(*v));
 
-	memcpy(v, o->v, o->n * sizeof(*v));
+	if (o->n)
+		memcpy(v, o->v, o->n * sizeof(*v));
 	qsort(v, o->n, sizeof(*v), by_name);
 	return v;
 }

@@ -54,7 +54,7 @@ static void put_objects(struct strbuf *b)
 /* The mark of a connection says by which node it came in; packets carry it to find the way back (and in, for rp_filter). */
 static void put_marking(struct strbuf *b)
 {
-	PUT_CHAIN(b, "mark", "filter hook prerouting priority mangle",
+	PUT_CHAIN(b, "marking", "filter hook prerouting priority mangle",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct state new ct mark set ether saddr map @marks",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct direction original ct mark & 0xff000000 == 0x5e000000 "
 		  "meta mark set ct mark",

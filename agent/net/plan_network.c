@@ -104,7 +104,7 @@ char *plan_network_text(const struct plan_self *self, const struct plan_net *net
 		return xstrdup("");
 	strbuf_puts(&b, "add table inet skein\ndelete table inet skein\n"
 			"table inet skein {\n"
-			"\tchain mark {\n"
+			"\tchain marking {\n"
 			"\t\ttype filter hook prerouting priority mangle; policy accept;\n"
 			"\t\tiifname \"" BRIDGE "\" meta nfproto ipv4 meta mark set @nh,128,32\n");
 	if (self->gateway6.family)
