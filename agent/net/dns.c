@@ -18,6 +18,7 @@
 #define DATAGRAMS_MAX 64 /* of one task in one turn of the loop */
 #define RESOLV_MAX (64u << 10)
 #define RESOLV_LOOK_NS NS_PER_SEC
+#define RESOLV_YOUNG_NS (100 * NS_PER_MS)
 #define HOSTNAME_CHARS 12
 
 /* ---------------------------------------------------------------- sockets (any thread) */
@@ -78,7 +79,9 @@ static void look_at_host(struct dns *d)
 	}
 	if (st.st_ctim.tv_sec == d->host_changed.tv_sec && st.st_ctim.tv_nsec == d->host_changed.tv_nsec)
 		return;
-	d->host_changed = st.st_ctim;
+	/* A change within the same tick of the file system's clock shows no difference: what is that young is read again. */
+	d->host_changed = clock_wall_ns() - (st.st_ctim.tv_sec * NS_PER_SEC + st.st_ctim.tv_nsec) > RESOLV_YOUNG_NS
+				  ? st.st_ctim : (struct timespec){0};
 	dns_conf_fini(&d->host);
 	if (file_read(d->resolv_path, RESOLV_MAX, &text, NULL, NULL) == 0)
 		dns_conf_parse(text, &d->host);
