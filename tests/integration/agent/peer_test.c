@@ -1,4 +1,4 @@
-/* Images from node to node: two stores, the real service between them, mutual TLS. */
+/* Images from node to node: two stores, the real service between them, mutual TLS. The networks that are checked are played. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "agent/image/image.h"
+#include "agent/net/net.h"
 #include "agent/peer.h"
 #include "agent/peer_client.h"
 
@@ -42,6 +43,46 @@ struct fixture {
 	char *big;
 };
 
+/* Checks that the service has asked for, and not been answered yet. */
+static struct {
+	net_check_cb cb[16];
+	void *data[16];
+	unsigned n;
+	bool repair, hold;
+	char network[64];
+} checks;
+
+static void answer_checks(void)
+{
+	Skein__CheckNetResponse response = SKEIN__CHECK_NET_RESPONSE__INIT;
+
+	response.revision = 7;
+	response.checked = 42;
+	while (checks.n > 0) {
+		checks.n--;
+		checks.cb[checks.n](checks.data[checks.n], &response, NULL);
+	}
+}
+
+void net_check(struct net *n, const char *network_id, bool repair, net_check_cb cb, void *data)
+{
+	struct error err = ERROR_INIT;
+
+	assert_ptr_equal(n, &checks);
+	snprintf(checks.network, sizeof(checks.network), "%s", network_id);
+	checks.repair = repair;
+	if (str_eq(network_id, "broken")) {
+		error_set(&err, ERR_INTERNAL, "netlink: busy");
+		cb(data, NULL, &err);
+		return;
+	}
+	assert_true(checks.n < ARRAY_SIZE(checks.cb));
+	checks.cb[checks.n] = cb;
+	checks.data[checks.n++] = data;
+	if (!checks.hold)
+		answer_checks();
+}
+
 /* gRPC is not instrumented: what it does with its memory and its locks says nothing. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
@@ -76,7 +117,7 @@ static void node_start(struct fixture *f, struct node *n, const char *name, unsi
 	snprintf(n->dir, sizeof(n->dir), "%s/%s", f->dir, name);
 	snprintf(n->tmp, sizeof(n->tmp), "%s/%s.tmp", f->dir, name);
 	n->store = store_at(f, n->dir, n->tmp);
-	n->peer = peer_new(&(struct peer_options){.loop = &f->loop, .images = n->store, .max_transfers = max_transfers});
+	n->peer = peer_new(&(struct peer_options){.loop = &f->loop, .images = n->store, .max_transfers = max_transfers, .net = (struct net *)&checks});
 	n->server = rpc_server_new(f->rpc, f->creds);
 	peer_add_service(n->peer, n->server);
 	if (rpc_server_listen(n->server, "127.0.0.1:0", 0, &port, &err) < 0)
@@ -462,13 +503,116 @@ static void logs_are_for_managers(void **state)
 	assert_int_equal(task_logs_as(f, "manager", id).code, ERR_UNAVAILABLE); /* runs no containers */
 }
 
+/* ---------------------------------------------------------------- networks */
+
+struct check {
+	struct rpc_creds *creds;
+	struct rpc_channel *channel;
+	bool done;
+	uint32_t checked;
+	struct error err;
+};
+
+static void on_check_reply(void *data, const ProtobufCMessage *reply, const struct error *err)
+{
+	struct check *c = data;
+
+	c->done = true;
+	c->err = err ? *err : ERROR_INIT;
+	c->checked = reply ? ((const Skein__CheckNetResponse *)reply)->checked : 0;
+}
+
+static void check_begin(struct fixture *f, struct check *c, const char *role, const char *network)
+{
+	Skein__CheckNetRequest request = SKEIN__CHECK_NET_REQUEST__INIT;
+
+	*c = (struct check){.creds = creds_of(f, role)};
+	c->channel = rpc_channel_new(f->rpc, &(struct rpc_channel_options){
+						     .target = f->a.address,
+						     .creds = c->creds,
+						     .server_name = RPC_NODE_NAME,
+					     });
+	request.network_id = (char *)network;
+	request.repair = true;
+	rpc_unary(c->channel, &skein__peer__descriptor, "CheckNet", &request.base, 10000, on_check_reply, c);
+}
+
+static void check_end(struct fixture *f, struct check *c)
+{
+	if (!c->done)
+		loop_until(&f->loop, &c->done);
+	rpc_channel_close(c->channel);
+	rpc_creds_unref(c->creds);
+}
+
+static void networks_are_checked_for_managers(void **state)
+{
+	struct fixture *f = *state;
+	struct check c, more[5];
+
+	check_begin(f, &c, "worker", "front");
+	check_end(f, &c);
+	assert_int_equal(c.err.code, ERR_DENIED);
+	check_begin(f, &c, "manager", "front");
+	check_end(f, &c);
+	assert_int_equal(c.err.code, ERR_OK);
+	assert_int_equal(c.checked, 42);
+	assert_true(checks.repair);
+	assert_string_equal(checks.network, "front");
+	check_begin(f, &c, "manager", "broken");
+	check_end(f, &c);
+	assert_int_equal(c.err.code, ERR_INTERNAL);
+	assert_non_null(strstr(c.err.msg, "netlink: busy"));
+
+	/* each reads all of the kernel's state: a few at once */
+	checks.hold = true;
+	for (size_t i = 0; i < 4; i++)
+		check_begin(f, &more[i], "manager", "");
+	while (checks.n < 4)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	check_begin(f, &more[4], "manager", "");
+	check_end(f, &more[4]);
+	assert_int_equal(more[4].err.code, ERR_UNAVAILABLE);
+	answer_checks();
+	checks.hold = false;
+	for (size_t i = 0; i < 4; i++) {
+		check_end(f, &more[i]);
+		assert_int_equal(more[i].checked, 42);
+	}
+}
+
+/* The server goes in the middle of a check: its answer finds nobody, and the service closes behind it. */
+static void a_check_outlives_its_caller(void **state)
+{
+	struct fixture *f = *state;
+	bool closed = false, peer_closed = false;
+	struct check c;
+
+	checks.hold = true;
+	check_begin(f, &c, "manager", "");
+	while (checks.n < 1)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	rpc_server_close(f->a.server, flag_set, &closed);
+	loop_until(&f->loop, &closed);
+	check_end(f, &c);
+	assert_int_not_equal(c.err.code, ERR_OK);
+	peer_close(f->a.peer, flag_set, &peer_closed);
+	uv_run(&f->loop, UV_RUN_NOWAIT);
+	assert_false(peer_closed);
+	answer_checks();
+	loop_until(&f->loop, &peer_closed);
+	checks.hold = false;
+	store_close_wait(&f->loop, f->a.store);
+	f->a.server = NULL;
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(an_image_comes_from_a_peer), T(the_next_peer_is_asked), T(a_damaged_blob_comes_from_another),
 		T(tells_when_nobody_has_it), T(many_at_once_wait_in_line), T(fetches_are_bounded), T(cancels),
-		T(logs_are_for_managers),
+		T(logs_are_for_managers), T(networks_are_checked_for_managers), T(a_check_outlives_its_caller),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);

@@ -7,6 +7,12 @@
 
 #include "support/exec_fixture.h"
 
+#include "agent/net/net.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
+
 static struct bed bed;
 
 static int setup(void **state)
@@ -113,6 +119,50 @@ static void own_network_has_only_lo(void **state)
 	box_init(&x, &bed, "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1/8'");
 	box_expect(&x, "lo\n1\n");
 	box_fini(&x);
+}
+
+struct space {
+	char *path;
+	char link[64]; /* what /proc/self/ns/net says inside */
+};
+
+/* A namespace that is held by nothing but its file. */
+static void *make_space(void *data)
+{
+	struct space *s = data;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	assert_true(readlink("/proc/thread-self/ns/net", s->link, sizeof(s->link) - 1) > 0);
+	assert_int_equal(mount("/proc/thread-self/ns/net", s->path, NULL, MS_BIND, NULL), 0);
+	return NULL;
+}
+
+static void a_network_that_is_there_is_joined(void **state)
+{
+	_cleanup_free_ char *expected = NULL;
+	struct space space = {.path = xasprintf("%s/netns", bed.dir)};
+	struct net_attachment network = {.netns = space.path, .resolv_conf = "nameserver 127.0.0.11\n", .hosts = ""};
+	pb_attachment *a = pb_new(&skein__network_attachment__descriptor);
+	pthread_t thread;
+	struct box x;
+
+	bed_write(bed.dir, "netns", "");
+	assert_int_equal(pthread_create(&thread, NULL, make_space, &space), 0);
+	pthread_join(thread, NULL);
+	box_init(&x, &bed, "readlink /proc/self/ns/net; cat /etc/resolv.conf; grep -E 'box|db' /etc/hosts;"
+			   "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/ip_unprivileged_port_start");
+	x.network = &network;
+	pb_set_str(&x.task->spec->network, "");
+	pb_set_str(&spec_of(&x)->hostname, "box");
+	pb_strs_add(&spec_of(&x)->n_hosts, &spec_of(&x)->hosts, "10.9.9.9 db");
+	pb_kv_set(&spec_of(&x)->n_sysctls, &spec_of(&x)->sysctls, "net.ipv4.ip_default_ttl", "77");
+	pb_set_str(&a->ipv4, "10.0.1.5/24");
+	pb_msgs_add(&x.task->n_networks, &x.task->networks, a);
+	expected = xasprintf("%s\nnameserver 127.0.0.11\n10.0.1.5\tbox\n10.9.9.9 db\n77\n0\n", space.link);
+	box_expect(&x, expected);
+	box_fini(&x);
+	assert_int_equal(umount2(space.path, MNT_DETACH), 0);
+	free(space.path);
 }
 
 static void host_network_is_the_hosts(void **state)
@@ -290,6 +340,7 @@ int main(void)
 		cmocka_unit_test(default_hostname_is_the_id),
 		cmocka_unit_test(entrypoint_and_cmd_of_the_image),
 		cmocka_unit_test(own_network_has_only_lo),
+		cmocka_unit_test(a_network_that_is_there_is_joined),
 		cmocka_unit_test(host_network_is_the_hosts),
 		cmocka_unit_test(named_volume_is_filled_and_kept),
 		cmocka_unit_test(image_volume_goes_with_the_container),
