@@ -150,7 +150,8 @@ bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, c
 	nla_put_string(msg, IFLA_IFNAME, refs->name ?: l->name);
 	nla_put_u32(msg, IFLA_GROUP, NETSTATE_PROTO);
 	put_mac(msg, &l->mac);
-	if (l->mtu)
+	/* A bridge keeps to the MTU of its ports unless it is changed, so that is done behind its making. */
+	if (l->mtu && l->kind != LINK_BRIDGE)
 		nla_put_u32(msg, IFLA_MTU, l->mtu);
 	if (refs->parent)
 		nla_put_u32(msg, IFLA_LINK, refs->parent);

@@ -35,12 +35,13 @@ int netns_watch_open(struct netns *ns, struct error *err)
 	return r < 0 ? -1 : nl_socket_get_fd(ns->watch.sock);
 }
 
-/* Neighbours come and go by themselves; permanent ones do not. */
+/* Neighbours are learnt and confirmed all the time: only permanent ones matter. One that was deleted is told of as
+ * failed, whatever it was before. */
 static bool matters(const struct nlmsghdr *nlh)
 {
 	const struct ndmsg *ndm;
 
-	if (nlh->nlmsg_type != RTM_NEWNEIGH && nlh->nlmsg_type != RTM_DELNEIGH)
+	if (nlh->nlmsg_type != RTM_NEWNEIGH)
 		return nlh->nlmsg_type >= RTM_BASE;
 	ndm = nlsock_header(nlh, sizeof(*ndm));
 	return ndm && ndm->ndm_state & NUD_PERMANENT;

@@ -292,7 +292,7 @@ static const struct filter filters[] = {
 	{"pids", pids_check, pids_reason, pids_summary},
 	{"network-driver", driver_check, driver_reason, driver_summary},
 	{"constraint", constraint_check, constraint_reason, constraint_summary},
-	{"host-port", port_check, port_reason, port_summary},
+	{"host-port", host_port_check, host_port_reason, host_port_summary},
 	{"max-replicas", replicas_check, replicas_reason, replicas_summary},
 };
 

@@ -88,18 +88,18 @@ void driver_summary(const struct want *want, const struct nodeinfo *const *infos
 
 /* ---- host-mode ports */
 
-bool port_check(const struct want *want, const struct nodeinfo *info)
+bool host_port_check(const struct want *want, const struct nodeinfo *info)
 {
 	return !info->taken_port;
 }
 
-void port_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out)
+void host_port_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out)
 {
 	strbuf_printf(out, "host-mode port already in use (%u/%s)", info->taken_port->published,
 		      info->taken_port->protocol);
 }
 
-void port_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out)
+void host_port_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out)
 {
 	strbuf_printf(out, "host-mode port already in use on %zu %s", n, n == 1 ? "node" : "nodes");
 }

@@ -13,6 +13,6 @@ bool driver_check(const struct want *want, const struct nodeinfo *info);
 void driver_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out);
 void driver_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out);
 
-bool port_check(const struct want *want, const struct nodeinfo *info);
-void port_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out);
-void port_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out);
+bool host_port_check(const struct want *want, const struct nodeinfo *info);
+void host_port_reason(const struct want *want, const struct nodeinfo *info, struct strbuf *out);
+void host_port_summary(const struct want *want, const struct nodeinfo *const *infos, size_t n, struct strbuf *out);

@@ -165,30 +165,20 @@ static size_t differences(struct place *p, struct netstate_ops *ret)
 
 /* ---- cases */
 
-/* Its other end, when that is in the same namespace. */
-static void underlay_peer(struct place *p, const char *name)
-{
-	struct netstate_link l = {.kind = LINK_OTHER, .up = true};
-
-	strcpy(l.name, name);
-	link_(p, l);
-}
-
 /* The host's part: an underlay device. */
 static void underlay(struct place *p, const char *peer_ns, const char *name, const char *peer, const char *address)
 {
 	struct netstate_link l = {.kind = LINK_VETH, .mtu = 1500, .up = true};
 
+	if (!*peer_ns) { /* one host alone: any device does */
+		l.kind = LINK_BRIDGE;
+		peer = "";
+	}
 	strcpy(l.name, name);
 	strcpy(l.peer, peer);
-	if (*peer_ns)
-		strcpy(l.peer_ns, peer_ns);
-	else
-		strcpy(l.peer_ns, p->path);
+	strcpy(l.peer_ns, peer_ns);
 	link_(p, l);
 	addr(p, name, address);
-	if (!*peer_ns)
-		underlay_peer(p, peer);
 }
 
 static void overlay(struct place *p, const char *local, const char *gateway)
@@ -450,12 +440,13 @@ static void changes_by_others_are_noticed(void **state)
 	assert_true(pfd.fd >= 0);
 	link_(&p, (struct netstate_link){.name = "b0", .kind = LINK_BRIDGE, .mac = mac("02:42:0a:00:01:01")});
 	addr(&p, "b0", "10.0.2.1/24");
-	neigh(&p, "b0", "10.0.2.5", "02:42:0a:00:02:05");
 	apply(&p);
-	assert_false(netns_watch_read(p.ns));
 	/* The kernel's own doing behind it: addresses of IPv6, the carrier. */
 	while (poll(&pfd, 1, 300) == 1)
 		netns_watch_read(p.ns);
+	neigh(&p, "b0", "10.0.2.5", "02:42:0a:00:02:05");
+	apply(&p);
+	assert_false(netns_watch_read(p.ns));
 	snprintf(command, sizeof(command), "nsenter --net=%s ip neigh del 10.0.2.5 dev b0", p.path);
 	assert_int_equal(system(command), 0);
 	assert_int_equal(poll(&pfd, 1, 5000), 1);
@@ -508,7 +499,8 @@ static void kinds_of_links(void **state)
 		      f.vlan, f.ipvs, f.nftables, f.nft_egress, f.esp);
 	assert_true(f.vxlan && f.nftables);
 	place_open(&host, "host", NULL);
-	underlay(&host, "", "u0", "u1", "10.77.0.1/24");
+	underlay(&host, "", "u0", "", "10.77.0.1/24");
+	underlay(&host, "", "u1", "", "10.78.0.1/24");
 	apply(&host);
 	place_open(&task, "task", host.ns);
 	if (f.macvlan)
