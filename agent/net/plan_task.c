@@ -9,7 +9,7 @@
 static enum link_kind link_kind_of(const struct plan_port *port)
 {
 	if (!*port->net.id)
-		return LINK_VETH;
+		return LINK_OTHER; /* made together with its other end */
 	switch (port->net.driver) {
 	case NETWORK_IPVLAN:
 		return LINK_IPVLAN;
@@ -21,7 +21,7 @@ static enum link_kind link_kind_of(const struct plan_port *port)
 	case NETWORK_OTHER:
 		break;
 	}
-	return LINK_VETH;
+	return LINK_OTHER;
 }
 
 static void put_link(const struct plan_out *out, const struct plan_port *port)
@@ -33,7 +33,7 @@ static void put_link(const struct plan_out *out, const struct plan_port *port)
 	memcpy(l->name, port->name, sizeof(l->name));
 	if (l->kind != LINK_IPVLAN) /* which has its parent's */
 		l->mac = port->mac;
-	if (l->kind != LINK_VETH) {
+	if (l->kind != LINK_OTHER) {
 		memcpy(l->parent, port->net.parent, sizeof(l->parent));
 		memcpy(l->mode, port->net.mode, sizeof(l->mode));
 		if (port->net.driver == NETWORK_VLAN)

@@ -185,7 +185,7 @@ static void a_task_accepts_its_services_address(void **state)
 	plan_task_vip(&out, &f.task, vip(&f));
 	text = plan_text(f.s);
 	assert_has(text, "address 10.0.1.11/24 dev eth0\n");
-	assert_has(text, "link eth0 veth mac 02:42:0a:00:01:0b mtu 1450 up\n");
+	assert_has(text, "link eth0 device mac 02:42:0a:00:01:0b mtu 1450 up\n");
 	assert_has(text, "route default via 172.30.0.1 dev eth1\n");
 	assert_has(text, "route local 10.0.1.2 dev lo src 10.0.1.11\n");
 	assert_has(text, "route local fd00:1::2 dev lo src fd00:1::b\n");
