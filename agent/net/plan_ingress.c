@@ -89,6 +89,7 @@ char *plan_ingress_table(const struct plan_self *self, bool with_ingress)
 	return strbuf_take(&b);
 }
 
+/* The mark ends here: the outer packet would inherit it, and be routed back into the device. */
 char *plan_ingress_egress(void)
 {
 	return xstrdup("add table netdev skein\ndelete table netdev skein\n"
@@ -96,7 +97,7 @@ char *plan_ingress_egress(void)
 		       "\tmap macs {\n\t\ttype mark : ether_addr\n\t}\n"
 		       "\tchain out {\n"
 		       "\t\ttype filter hook egress device \"" PLAN_INGRESS_LINK "\" priority 0; policy accept;\n"
-		       "\t\tether daddr set meta mark map @macs\n"
+		       "\t\tether daddr set meta mark map @macs meta mark set 0\n"
 		       "\t}\n"
 		       "}\n");
 }
