@@ -226,7 +226,7 @@ static void put_task(struct attached *a)
 
 		if (!*port->net.id || port->net.driver != NETWORK_OVERLAY) {
 			host_net_use(n, &port->net);
-			plan_host_port(&host, &a->plan, port);
+			plan_host_port(&host, &n->self, &a->plan, port);
 			continue;
 		}
 		o = overlay_use(n, model_network(n->model, port->net.id));
@@ -275,7 +275,7 @@ static void take_plan_back(struct attached *a)
 		struct overlay *o = overlay_find(n, port->net.id);
 		struct plan_out out;
 
-		plan_host_port(&host, &a->plan, port);
+		plan_host_port(&host, &n->self, &a->plan, port);
 		if (!o)
 			continue;
 		out = space_out(&o->space, true);

@@ -52,7 +52,7 @@ static void put_task_ports(struct net *n, const struct plan_out *out)
 
 	HASH_ITER(hh, n->attached, a, next)
 		for (size_t i = 0; a->planned && i < a->plan.n_ports; i++)
-			plan_host_port(out, &a->plan, &a->plan.ports[i]);
+			plan_host_port(out, &n->self, &a->plan, &a->plan.ports[i]);
 }
 
 static struct netstate *wishes(struct net *n)

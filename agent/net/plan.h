@@ -23,6 +23,8 @@ struct plan_self {
 	struct ipaddr gateway4, gateway6; /* of skein0, with prefix length; gateway6 none = the kernel has no IPv6 */
 	bool ipvs;                        /* the balancer; else nftables */
 	bool egress;                      /* nftables has the egress hook */
+	bool bridge_nf;                   /* br_netfilter is there ... */
+	bool bridge_nf_on;                /* ... and what the host's bridges forward passes its IPv4 rulesets */
 };
 
 /* What is needed of a network for as long as its namespace stands, even when the model has lost it. */
@@ -112,7 +114,8 @@ void plan_host_node(const struct plan_out *out, const struct plan_self *self, co
 /* A network of the bridge or vlan driver that has a task here. */
 void plan_host_net(const struct plan_out *out, const struct plan_net *net);
 /* A task's port on skein0 or on a network's bridge. */
-void plan_host_port(const struct plan_out *out, const struct plan_task *task, const struct plan_port *port);
+void plan_host_port(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task,
+		    const struct plan_port *port);
 bool plan_host_owns(const struct netstate_entry *e);
 
 /* ---- virtual addresses (plan_balance.c) */

@@ -152,7 +152,8 @@ void plan_host_net(const struct plan_out *out, const struct plan_net *net)
 		put_vlan(out, net);
 }
 
-void plan_host_port(const struct plan_out *out, const struct plan_task *task, const struct plan_port *port)
+void plan_host_port(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task,
+		    const struct plan_port *port)
 {
 	struct netstate_entry e = {.kind = NETSTATE_LINK,
 				   .link = {.kind = LINK_VETH, .mtu = port->mtu, .up = true, .peer_mac = port->mac}};
@@ -167,7 +168,11 @@ void plan_host_port(const struct plan_out *out, const struct plan_task *task, co
 		snprintf(e.link.master, sizeof(e.link.master), "%s", PLAN_GATEWAY_LINK);
 	else
 		plan_link_name(port->net.id, e.link.master);
-	e.link.isolated = gateway; /* tasks reach each other over their networks only */
+	/*
+	 * Tasks reach each other over their networks only. With br_netfilter the ruleset sees to that: what it sends from
+	 * one of them to another (a published port of this host) stays in the bridge then, and isolation would stop it.
+	 */
+	e.link.isolated = gateway && !self->bridge_nf_on;
 	plan_put(out, &e);
 }
 

@@ -85,7 +85,10 @@ char *plan_ingress_table(const struct plan_self *self, bool with_ingress)
 		  "oifname \"" PLAN_INGRESS_LINK "\" ip saddr . ip daddr @own4 masquerade",
 		  "oifname \"" PLAN_INGRESS_LINK "\" ip6 saddr . ip6 daddr @own6 masquerade", out4, out6);
 	PUT_CHAIN(&b, "forward", "filter hook forward priority filter - 1",
-		  "oifname { \"" PLAN_GATEWAY_LINK "\", \"" PLAN_INGRESS_LINK "\" } ct status dnat jump skein-user");
+		  "oifname { \"" PLAN_GATEWAY_LINK "\", \"" PLAN_INGRESS_LINK "\" } ct status dnat jump skein-user",
+		  /* Among themselves tasks have their networks, and what is published. */
+		  "iifname \"" PLAN_GATEWAY_LINK "\" oifname \"" PLAN_GATEWAY_LINK "\" ct status dnat accept",
+		  "iifname \"" PLAN_GATEWAY_LINK "\" oifname \"" PLAN_GATEWAY_LINK "\" drop");
 	return strbuf_take(&b);
 }
 

@@ -36,6 +36,11 @@ void plan_network_base(const struct plan_out *out, const struct plan_self *self,
 		plan_put_sysctl(out, "0", "net/ipv6/conf/default/accept_dad");
 		plan_put_sysctl(out, "0", "net/ipv6/conf/default/accept_ra");
 	}
+	/* What tasks send each other is no business of rulesets here. */
+	if (self->bridge_nf) {
+		plan_put_sysctl(out, "0", "net/bridge/bridge-nf-call-iptables");
+		plan_put_sysctl(out, "0", "net/bridge/bridge-nf-call-ip6tables");
+	}
 	/* A connection to an endpoint that is gone ends at once, instead of hanging until it times out. */
 	if (self->ipvs)
 		plan_put_sysctl(out, "1", "net/ipv4/vs/expire_nodest_conn");

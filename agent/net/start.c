@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -14,7 +15,30 @@
 
 /* ---------------------------------------------------------------- what the kernel can do, what is there */
 
+/* br_netfilter may come at any time: others load it. */
+struct bridge_nf {
+	bool there, on;
+};
+
+static struct bridge_nf read_bridge_nf(void)
+{
+	_cleanup_free_ char *text = NULL;
+	struct bridge_nf nf = {.there = file_read("/proc/sys/net/bridge/bridge-nf-call-iptables", 64, &text, NULL, NULL) == 0};
+
+	nf.on = nf.there && *text == '1';
+	return nf;
+}
+
+static void set_bridge_nf(struct net *n, const struct bridge_nf *nf)
+{
+	if (n->self.bridge_nf != nf->there || n->self.bridge_nf_on != nf->on)
+		n->host_rebuild = true;
+	n->self.bridge_nf = nf->there;
+	n->self.bridge_nf_on = nf->on;
+}
+
 struct probe {
+	struct bridge_nf bridge_nf;
 	struct net *net;
 	char *dir;
 	struct ipaddr subnet4;
@@ -78,6 +102,7 @@ static void probe(void *data, struct netns *ns, struct error *err)
 	struct probe *p = data;
 
 	netns_probe(&p->features, &p->err);
+	p->bridge_nf = read_bridge_nf();
 	find_leftovers(p);
 }
 
@@ -105,6 +130,7 @@ static void probed(void *data, struct work_job *job, const struct error *err)
 	struct ipaddr unused;
 
 	n->features = p->features;
+	set_bridge_nf(n, &p->bridge_nf);
 	n->self.egress = p->features.nft_egress;
 	n->leftovers = p->found;
 	HASH_ITER(hh, n->leftovers, l, next)
@@ -144,6 +170,7 @@ void start_probe(struct net *n)
 /* ---------------------------------------------------------------- the underlay */
 
 struct link_search {
+	struct bridge_nf bridge_nf;
 	struct net *net;
 	struct ipaddr address;
 	unsigned generation;
@@ -156,6 +183,7 @@ static void find_link(void *data, struct netns *ns, struct error *err)
 {
 	struct link_search *s = data;
 
+	s->bridge_nf = read_bridge_nf();
 	netns_link_of_address(ns, &s->address, s->name, &s->mtu, &s->err);
 }
 
@@ -166,10 +194,11 @@ static void link_found(void *data, struct work_job *job, const struct error *err
 	uint32_t mtu = error_is_set(&s->err) || !s->mtu ? MTU_DEFAULT : s->mtu;
 	bool first = !n->link_known, current = s->generation == n->address_generation;
 
-	if (error_is_set(&s->err))
+	if (error_is_set(&s->err) && first)
 		log_warn("underlay", kv_err(&s->err), kv_u64("mtu_assumed", mtu));
+	set_bridge_nf(n, &s->bridge_nf);
 	free(s);
-	if (net_closing(n) || !current || n->leaving || (!first && mtu == n->self.underlay_mtu))
+	if (net_closing(n) || !current || n->leaving || (!first && mtu == n->self.underlay_mtu && !n->host_rebuild))
 		return;
 	n->self.underlay_mtu = mtu;
 	n->link_known = true;

@@ -135,7 +135,7 @@ static void all_of_it_is_taken_back(void **state)
 		plan_host_base(&out, &f.self);
 		plan_host_ingress(&out, &f.self, ingress, 1);
 		plan_host_node(&out, &f.self, ingress, model_node(f.m, "n2"));
-		plan_host_port(&out, &f.task, &f.ports[1]);
+		plan_host_port(&out, &f.self, &f.task, &f.ports[1]);
 		if (pass == 0)
 			assert_true(netstate_count(f.s) > 50);
 	}
@@ -217,15 +217,25 @@ static void other_drivers(void **state)
 	plan_host_net(&out, &ipvlan); /* nothing of it stands in the host */
 	plan_host_net(&out, &bridge);
 	f.ports[0].net = bridge;
-	plan_host_port(&out, &f.task, &f.ports[0]);
-	plan_host_port(&out, &f.task, &f.ports[1]);
+	plan_host_port(&out, &f.self, &f.task, &f.ports[0]);
+	plan_host_port(&out, &f.self, &f.task, &f.ports[1]);
 	host = plan_text(f.s);
 	assert_has(host, "link sk-vlan0123 vlan");
 	assert_has(host, "link sk-br123456 bridge mac 02:42:0a:05:00:01");
 	assert_has(host, "address 10.5.0.1/24 dev sk-br123456\n");
 	assert_has(host, "link v0-t1 veth peer eth0 in /run/s/net/task-t1 mtu 1450 master sk-br123456 up\n");
 	assert_hasnt(host, "isolated");
-	assert_int_equal(netstate_count(f.s), 4);
+	f.ports[1].net.id[0] = 0; /* the way out */
+	plan_host_port(&out, &f.self, &f.task, &f.ports[1]);
+	free(host);
+	host = plan_text(f.s);
+	assert_has(host, "link v1-t1 veth peer eth1 in /run/s/net/task-t1 mtu 1500 master skein0 isolated up\n");
+	f.self.bridge_nf_on = true; /* the ruleset does it */
+	plan_host_port(&out, &f.self, &f.task, &f.ports[1]);
+	free(host);
+	host = plan_text(f.s);
+	assert_hasnt(host, "isolated");
+	assert_int_equal(netstate_count(f.s), 5);
 	teardown(&f);
 }
 
