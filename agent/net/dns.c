@@ -117,16 +117,37 @@ void dns_request_free(struct dns_request *r)
 	free(r);
 }
 
+static uint64_t random_seed(void)
+{
+	uint64_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+		seed = (uint64_t)clock_mono_ns();
+	return seed;
+}
+
+static struct dns_asker asker_of(const struct dns_task *t)
+{
+	return (struct dns_asker){
+		.networks = &t->networks, .search = &t->search, .hostname = t->hostname,
+		.addresses = t->addresses, .n_addresses = t->n_addresses,
+	};
+}
+
 static void on_forwarded(void *data, const uint8_t *answer, size_t len)
 {
 	struct dns_request *r = data;
 	struct dns_client *client = r->client;
 	struct dns_task *t = r->task;
 	struct sockaddr_in from = r->from;
+	struct dns_asker who = asker_of(t);
 	struct dns_packet packet;
 
 	r->job = NULL;
-	if (answer)
+	if ((!answer || dns_rcode(answer) == DNS_NXDOMAIN) &&
+	    dns_answer_searched(t->dns->model, &who, r->query, r->len, client != NULL, random_seed(), &packet))
+		log_debug("dns_searched", kv_str("task", t->id));
+	else if (answer)
 		dns_relay(r->query, r->len, client != NULL, answer, len, &packet);
 	else
 		dns_failure(r->query, r->len, DNS_SERVFAIL, &packet);
@@ -164,16 +185,10 @@ static bool forward(struct dns_task *t, struct dns_client *client, const struct 
 
 void dns_take(struct dns_task *t, struct dns_client *client, const struct sockaddr_in *from, const uint8_t *data, size_t len)
 {
-	struct dns_asker who = {
-		.networks = &t->networks, .search = &t->search, .hostname = t->hostname,
-		.addresses = t->addresses, .n_addresses = t->n_addresses,
-	};
+	struct dns_asker who = asker_of(t);
 	struct dns_packet packet = {0};
-	uint64_t seed = 0;
 
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
-		seed = (uint64_t)clock_mono_ns();
-	switch (dns_answer(t->dns->model, &who, data, len, client != NULL, seed, &packet)) {
+	switch (dns_answer(t->dns->model, &who, data, len, client != NULL, random_seed(), &packet)) {
 	case DNS_DROP:
 		return;
 	case DNS_REPLY:

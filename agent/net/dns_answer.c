@@ -268,6 +268,18 @@ static void reply_pointer(const ldns_pkt *query, uint16_t type, const char *name
 	finish_reply(p, ret);
 }
 
+static bool reply_searched(const struct model *m, const struct dns_asker *who, const ldns_pkt *query,
+			   const struct question *q, bool tcp, uint64_t seed, struct dns_packet *ret)
+{
+	struct dns_addresses found = {0};
+	bool known = q->plain && *q->name && dns_lookup_searched(m, who, q->name, &found);
+
+	if (known)
+		reply_addresses(query, q->type, &found, size_limit(query, tcp), seed, ret);
+	dns_addresses_fini(&found);
+	return known;
+}
+
 /* False: not ours. */
 static bool reply_from_model(const struct model *m, const struct dns_asker *who, const ldns_pkt *query,
 			     const struct question *q, bool tcp, uint64_t seed, struct dns_packet *ret)
@@ -332,6 +344,8 @@ static enum dns_verdict answer(const struct model *m, const struct dns_asker *wh
 	}
 	if (rcode == DNS_NOERROR && reply_from_model(m, who, query, q, tcp, seed, ret))
 		return DNS_REPLY;
+	if (rcode == DNS_NOERROR && !dns_has_way_out(m, who) && reply_searched(m, who, query, q, tcp, seed, ret))
+		return DNS_REPLY;
 	if (rcode == DNS_NOERROR && (!ldns_pkt_rd(query) || !dns_has_way_out(m, who)))
 		rcode = DNS_REFUSED;
 	if (rcode == DNS_NOERROR && may_be_ours(m, who, q->name))
@@ -357,6 +371,19 @@ enum dns_verdict dns_answer(const struct model *m, const struct dns_asker *who, 
 		verdict = answer(m, who, query, &q, tcp, seed, ret);
 	ldns_pkt_free(query);
 	return verdict;
+}
+
+bool dns_answer_searched(const struct model *m, const struct dns_asker *who, const uint8_t *in, size_t len, bool tcp,
+			 uint64_t seed, struct dns_packet *ret)
+{
+	struct question q;
+	ldns_pkt *query = NULL;
+	bool known;
+
+	known = parse_question(in, len, &q) && ldns_wire2pkt(&query, in, len) == LDNS_STATUS_OK &&
+		reply_searched(m, who, query, &q, tcp, seed, ret);
+	ldns_pkt_free(query);
+	return known;
 }
 
 void dns_failure(const uint8_t *in, size_t len, int rcode, struct dns_packet *ret)

@@ -36,6 +36,10 @@ struct dns_packet {
 enum dns_verdict dns_answer(const struct model *m, const struct dns_asker *who, const uint8_t *in, size_t len, bool tcp,
 			    uint64_t seed, struct dns_packet *ret);
 
+/* After nobody else knew the name of a question that was forwarded: is it ours with a search domain behind it? */
+bool dns_answer_searched(const struct model *m, const struct dns_asker *who, const uint8_t *in, size_t len, bool tcp,
+			 uint64_t seed, struct dns_packet *ret);
+
 /* An answer without records to a question that dns_answer() would forward. */
 void dns_failure(const uint8_t *in, size_t len, int rcode, struct dns_packet *ret);
 

@@ -200,8 +200,16 @@ static bool find(const struct model *m, const struct dns_asker *who, const char 
 
 bool dns_lookup_name(const struct model *m, const struct dns_asker *who, const char *name, struct dns_addresses *ret)
 {
-	char buf[DNS_NAME_MAX + 1];
 	bool known = find(m, who, name, ret);
+
+	sort_unique(ret);
+	return known;
+}
+
+bool dns_lookup_searched(const struct model *m, const struct dns_asker *who, const char *name, struct dns_addresses *ret)
+{
+	char buf[DNS_NAME_MAX + 1];
+	bool known = false;
 
 	for (size_t i = 0; !known && i < who->search->n; i++) {
 		const char *inner = strip(name, who->search->v[i], buf);

@@ -6,8 +6,7 @@
  *   web.1            that endpoint, ready or not (peers that wait for each other must find each other); also web.1.<task id>
  *   an alias         every service (or endpoint, mode dnsrr) that has it
  *   the own host name
- * Each also with the name of one of the networks behind it ("web.front"), and with a search domain behind it. Case is
- * ignored. Pure.
+ * Each also with the name of one of the networks behind it ("web.front"). Case is ignored. Pure.
  */
 #pragma once
 #include "model.h"
@@ -39,6 +38,11 @@ void dns_addresses_fini(struct dns_addresses *a);
 
 /* name: without the dot at its end. False: not a name of ours. A name of ours may have no address now. Sorted, each once. */
 bool dns_lookup_name(const struct model *m, const struct dns_asker *who, const char *name, struct dns_addresses *ret);
+/*
+ * The same for a name with one of the asker's search domains behind it ("web.corp.example"). It may as well be somebody
+ * else's, who comes first: an outside name is never hidden by a service that happens to have its first label.
+ */
+bool dns_lookup_searched(const struct model *m, const struct dns_asker *who, const char *name, struct dns_addresses *ret);
 
 /*
  * The name of an address: "web.1.front", "web.front". False: it is in none of the asker's networks. "" = it is, and

@@ -31,6 +31,8 @@ static void as_question(const struct model *m, const uint8_t *data, size_t size)
 		enum dns_verdict verdict = dns_answer(m, &one.who, data, size, tcp, 1, &p);
 
 		if (verdict == DNS_FORWARD) {
+			if (dns_answer_searched(m, &one.who, data, size, tcp, 1, &p))
+				free(p.data);
 			dns_failure(data, size, DNS_SERVFAIL, &p);
 			/* what came is its own answer once it is marked as one */
 			uint8_t *copy = xmemdup(data, size);

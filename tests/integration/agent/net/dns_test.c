@@ -423,7 +423,6 @@ static void names_of_the_cluster(void **state)
 	says("+short web", "10.0.1.2\n");
 	says("+short +tcp web", "10.0.1.2\n");
 	says("+short web AAAA", "fd00:1::2\n");
-	says("+short web.corp.example", "10.0.1.2\n");
 	says("+short web.2", "10.0.1.12\n");
 	says("+short -x 10.0.1.11", "web.1.front.\n");
 	says("+short -x fd00:1::2", "web.front.\n");
@@ -501,6 +500,18 @@ static void without_any_resolver_too(void **state)
 	write_resolv("# none\n");
 	until(strstr(dig("www.example.com"), "status: SERVFAIL"));
 	says("+short web", "10.0.1.2\n");
+}
+
+/* A service's first label must not hide a name of the outside; what nobody there has is ours. */
+static void search_domains_of_others_come_first(void **state)
+{
+	w.upstreams[0].behaviour = SILENT;
+	says("+short web.corp.example", "192.0.2.2\n");
+	for (unsigned i = 0; i < UPSTREAMS; i++)
+		w.upstreams[i].behaviour = NO_SUCH_NAME;
+	says("+short web.corp.example", "10.0.1.2\n");
+	says("+short +tcp web.1.front.corp.example AAAA", "fd00:1::11\n");
+	contains("nothing.corp.example", "status: NXDOMAIN");
 }
 
 static void the_last_word_of_a_resolver_is_passed_on(void **state)
@@ -716,6 +727,7 @@ int main(void)
 		T(the_others_come_after_two_seconds),
 		T(without_any_answer_it_fails),
 		T(without_any_resolver_too),
+		T(search_domains_of_others_come_first),
 		T(the_last_word_of_a_resolver_is_passed_on),
 		T(forged_answers_are_not_taken),
 		T(large_answers_come_by_tcp),

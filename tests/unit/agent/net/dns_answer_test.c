@@ -92,10 +92,10 @@ static const struct row rows[] = {
 	{"web", AAAA, "fd00:1::2"},
 	{"web", ANY, "10.0.1.2 fd00:1::2"},
 	{"web", MX, ""},
-	{"web.corp.example", A, "10.0.1.2"},
-	{"Web.Corp.Example", A, "10.0.1.2"},
+	{"web.corp.example", A, NULL}, /* may be somebody else's: below */
+	{"other.corp.example", A, "10.0.2.2", "back-id"}, /* nobody else is asked */
 	{"web.front", A, "10.0.1.2"},
-	{"web.front.corp.example", A, "10.0.1.2"},
+	{"web.front.corp.example", A, NULL},
 	{"web.back", A, NULL},
 	{"web.example", A, NULL},
 	{"corp.example", A, NULL},
@@ -156,6 +156,39 @@ static void every_name(void **state)
 			fail_msg("%s: verdict %d, rcode %d, \"%s\" (want \"%s\")", rows[i].name, g.verdict,
 				 g.pkt ? (int)ldns_pkt_get_rcode(g.pkt) : -1, g.values, rows[i].want);
 		got_fini(&g);
+	}
+}
+
+static void searched_names_are_ours_when_nobody_has_them(void **state)
+{
+	static const struct row searched[] = {
+		{"web.corp.example", A, "10.0.1.2"},
+		{"Web.Corp.Example", AAAA, "fd00:1::2"},
+		{"web.front.corp.example", A, "10.0.1.2"},
+		{"tasks.db.corp.example", A, "10.0.1.21 10.0.1.22"},
+		{"web.example", A, NULL},
+		{"web", A, NULL},
+		{"other.corp.example", A, NULL},
+		{"corp.example", A, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(searched); i++) {
+		uint8_t in[600];
+		size_t len = dns_question(in, searched[i].name, searched[i].type, 0);
+		struct dns_one one;
+		struct got g = {0};
+		bool known;
+
+		dns_one_init(&one, "front-id");
+		known = dns_answer_searched(model, &one.who, in, len, false, 1, &g.packet);
+		assert_int_equal(known, searched[i].want != NULL);
+		if (known) {
+			assert_int_equal(ldns_wire2pkt(&g.pkt, g.packet.data, g.packet.len), LDNS_STATUS_OK);
+			read_values(&g);
+			assert_string_equal(g.values, searched[i].want);
+		}
+		got_fini(&g);
+		dns_one_fini(&one);
 	}
 }
 
@@ -506,6 +539,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_name),
+		cmocka_unit_test(searched_names_are_ours_when_nobody_has_them),
 		cmocka_unit_test(two_networks_answer_together),
 		cmocka_unit_test(a_task_without_networks_knows_itself_only),
 		cmocka_unit_test(a_task_that_is_about_to_stop_is_no_longer_named),
