@@ -312,7 +312,7 @@ static inline void node_run(struct node *n, const char *balancer)
 	child_start(&c);
 	uv_run(&c.loop, UV_RUN_DEFAULT);
 	uv_run(&c.loop, UV_RUN_DEFAULT);
-	_exit(uv_loop_close(&c.loop) == 0 ? 0 : 4); /* a handle was left open */
+	exit(uv_loop_close(&c.loop) == 0 ? 0 : 4); /* 4: a handle was left open */
 }
 
 /* addresses: "10.77.0.1/24 fd77::1/64"; the first one is the node's. The answer of net_new()'s ready must be good. */
