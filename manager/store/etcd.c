@@ -374,7 +374,8 @@ static void attempt(struct etcd_request *r)
 	struct http_post post = {
 		.path = r->path,
 		.body = xstrdup(r->body),
-		.connect_timeout_ms = MIN(left_ms, ETCD_CONNECT_TIMEOUT_MS),
+		/* Short only where another one can be asked meanwhile: slow machines need longer for TLS. */
+		.connect_timeout_ms = r->etcd->endpoints.n > 1 ? MIN(left_ms, ETCD_CONNECT_TIMEOUT_MS) : left_ms,
 		.timeout_ms = left_ms,
 		.max_body = ETCD_ANSWER_MAX,
 		.once = r->retry != RETRY_ANY,

@@ -4,8 +4,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "manager/store/etcd.h"
 #include "support/etcd_fixture.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static uv_loop_t loop;
 static struct etcd_fixture server;
@@ -275,6 +280,42 @@ static void all_dead_is_unavailable(void **state)
 	client_close(e);
 }
 
+/* A listener that never says a word: TLS does not get anywhere. Returns its socket. */
+static int mute_server(char *url, size_t size)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	snprintf(url, size, "https://127.0.0.1:%u", ntohs(addr.sin_port));
+	return fd;
+}
+
+/* Who is alone has all the time for its handshake; with another to ask it is given up early. */
+static void slow_handshakes_have_time_when_nobody_else_is_there(void **state)
+{
+	char url[64];
+	int fd = mute_server(url, sizeof(url));
+	struct etcd *alone = client_open((const char *const[]){url, NULL}, 2500);
+	struct etcd *two = client_open((const char *const[]){url, server.endpoint, NULL}, 20000);
+	int64_t start = clock_mono_ns();
+	struct answer a = put_if(alone, "/mute", 0, "x");
+
+	assert_int_not_equal(a.err.code, ERR_OK);
+	assert_true(clock_mono_ns() - start >= 2400 * NS_PER_MS);
+	start = clock_mono_ns();
+	a = put_if(two, "/mute", 0, "x");
+	assert_int_equal(a.err.code, ERR_OK);
+	assert_true(clock_mono_ns() - start < 10 * NS_PER_SEC);
+	client_close(alone);
+	client_close(two);
+	close(fd);
+}
+
 /* ---- watch */
 
 struct seen {
@@ -469,6 +510,7 @@ int main(void)
 		cmocka_unit_test(bad_endpoints_are_refused),
 		cmocka_unit_test(dead_endpoints_are_skipped),
 		cmocka_unit_test(all_dead_is_unavailable),
+		cmocka_unit_test(slow_handshakes_have_time_when_nobody_else_is_there),
 		cmocka_unit_test(watch_survives_a_restart),
 		cmocka_unit_test(watch_moves_to_the_endpoint_wanted),
 		cmocka_unit_test(frozen_server_is_noticed),
