@@ -682,11 +682,11 @@ static void adopt(struct attached *a)
 	struct work_job *job = work_job_new();
 	bool there = leftover_find(a->net, a->space.path + strlen(a->net->dir) + 1) != NULL;
 
-	if (a->sockets_err.code == ERR_UNKNOWN) { /* under way */
+	if (a->adopting) { /* once: a second job would close what the first has opened */
 		work_job_free(job);
 		return;
 	}
-	a->sockets_err.code = ERR_UNKNOWN;
+	a->adopting = true;
 	if (there)
 		work_call(job, a->space.path, attached_open_names, a);
 	else

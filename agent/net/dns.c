@@ -300,6 +300,11 @@ void dns_attach(struct dns *d, const pb_task *task, struct dns_sockets *sockets)
 	struct error err = ERROR_INIT;
 
 	dns_detach(d, task->id);
+	if (sockets->udp < 0 || sockets->tcp < 0) {
+		log_error("dns_attach", kv_str("task", task->id), kv_str("error", "its sockets were not opened"));
+		dns_sockets_close(sockets);
+		return;
+	}
 	t = task_new(d, task);
 	closer_init(&t->closer);
 	closer_hold(&d->closer);

@@ -43,7 +43,8 @@ struct dns_sockets {
 int dns_sockets_open(struct dns_sockets *ret, struct error *err);
 void dns_sockets_close(struct dns_sockets *s);
 
-/* Answer a task's questions; takes the sockets over. The task is copied. A task that is there already gets the new sockets. */
+/* Answer a task's questions; takes the sockets over (not opened: it is not served). The task is copied. A task that is there
+ * already gets the new sockets. */
 void dns_attach(struct dns *d, const pb_task *task, struct dns_sockets *sockets);
 /* No more of them. Unknown: fine. Before its namespace is dropped. */
 void dns_detach(struct dns *d, const char *task_id);

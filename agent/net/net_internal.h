@@ -112,8 +112,9 @@ struct attached {
 	net_done_cb detach_cb;
 	void *detach_data;
 	bool detach_asked;     /* while it was being made */
+	bool adopting;         /* its names are being opened anew */
 	struct dns_sockets sockets;
-	struct error sockets_err;
+	struct error sockets_err; /* of the worker, like the sockets, while a job is under way */
 };
 
 /* What an earlier agent left: found at the start. */
