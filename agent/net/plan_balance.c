@@ -10,11 +10,13 @@
 #define SHARES_MAX 4096u
 #define HASH_SEED "0x5eed"
 
+/* As nft(8) loads them: the bytes of the packet are the bytes of the mark. */
 uint32_t plan_vip_mark(const struct ipaddr *vip)
 {
-	const uint8_t *b = vip->bytes + (vip->family == AF_INET6 ? 12 : 0);
+	uint32_t mark;
 
-	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+	memcpy(&mark, vip->bytes + (vip->family == AF_INET6 ? 12 : 0), sizeof(mark));
+	return mark;
 }
 
 /* ---- IPVS */

@@ -78,7 +78,7 @@ static void ipvs_finds_endpoints_and_addresses(void **state)
 {
 	struct fixture f;
 	struct plan_out out;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *service = NULL, *dest = NULL, *dest6 = NULL;
 
 	setup(&f, true);
 	out = (struct plan_out){.set = f.s};
@@ -89,9 +89,12 @@ static void ipvs_finds_endpoints_and_addresses(void **state)
 	text = plan_text(f.s);
 	assert_has(text, "neighbour 10.0.1.11 dev br0 mac 02:42:0a:00:01:0b\n");
 	assert_hasnt(text, "dev vx0");
-	assert_has(text, "ipvs service fwmark 167772418 scheduler rr\n"); /* 10.0.1.2 */
-	assert_has(text, "ipvs destination fwmark 167772418 -> 10.0.1.12 weight 1\n");
-	assert_has(text, "ipvs destination fwmark 2 (IPv6) -> fd00:1::c weight 1\n");
+	service = xasprintf("ipvs service fwmark %u scheduler rr\n", *(const uint32_t *)"\x0a\x00\x01\x02");
+	dest = xasprintf("ipvs destination fwmark %u -> 10.0.1.12 weight 1\n", *(const uint32_t *)"\x0a\x00\x01\x02");
+	dest6 = xasprintf("ipvs destination fwmark %u (IPv6) -> fd00:1::c weight 1\n", *(const uint32_t *)"\0\0\0\x02");
+	assert_has(text, service);
+	assert_has(text, dest);
+	assert_has(text, dest6);
 	assert_has(text, "route local 10.0.1.2 dev lo\n");
 	assert_has(text, "address fd00:1::2 dev br0\n");
 	teardown(&f);
