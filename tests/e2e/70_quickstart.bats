@@ -37,11 +37,11 @@ traces() {
 	bed run h1 sh -c 'for p in /proc/[0-9]*; do cat $p/comm; done 2>/dev/null' | grep -vxE 'sh|cat|sort' | sort
 	bed run h1 find /usr/local/bin /etc/bash_completion.d /var/log /etc/systemd /etc/skein /var/lib/skein /run/skein "$SKEIN_TESTBED/h1/tmp"
 	bed run h1 cut -d' ' -f2,3 /proc/mounts
-	bed run h1 sh -c 'cd /sys/class/net && echo *; ls /run/netns 2>/dev/null; :'
+	bed run h1 sh -c 'cd /sys/class/net && echo *; ls /run/netns 2>/dev/null; ip rule; nft list ruleset; :'
 	own_cgroups
 }
 
-@test "on a fresh host it ends with three running tasks and a line of the log" {
+@test "on a fresh host it ends with three running tasks, reached from outside and from inside" {
 	run host "$ROOT/deploy/quickstart"
 	echo "$output"
 	[ "$status" -eq 0 ]
@@ -49,6 +49,8 @@ traces() {
 	[[ $output == *"clusterctl join --token SKEIN-1-"*"10.77.0.1:2377"* ]]
 	[ "$(grep -cE '^[a-z0-9]{12} +web\.[123] .*h1 +Running +Running ' <<<"$output")" = 3 ]
 	[[ $output == *"| web: hello from"* ]]
+	[ "$(grep -c '^hello from' <<<"$output")" = 2 ] # by the published port, and by the virtual address
+	[[ $output == *"visitor.1"*"| web is 10."* ]]
 	[[ $output == *"deploy/quickstart --down"* ]]
 	[ "$(host clusterctl service ls --format '{{.Name}} {{.Replicas}}')" = "web 3/3" ]
 }
@@ -65,7 +67,7 @@ traces() {
 @test "running it again is harmless" {
 	local tasks containers
 	tasks=$(host clusterctl service ps web --no-trunc -q | sort)
-	containers=$(host pgrep -x -f 'sleep 3600' | sort)
+	containers=$(host pgrep -x -f 'httpd -f -p 80 -h /tmp/www' | sort)
 	[ "$(wc -l <<<"$containers")" = 3 ]
 	run host "$ROOT/deploy/quickstart"
 	echo "$output"
@@ -73,7 +75,7 @@ traces() {
 	[[ $output == *"This host is in a cluster already."* ]]
 	[[ $output == *"The service web is there already."* ]]
 	[ "$(host clusterctl service ps web --no-trunc -q | sort)" = "$tasks" ]
-	[ "$(host pgrep -x -f 'sleep 3600' | sort)" = "$containers" ]
+	[ "$(host pgrep -x -f 'httpd -f -p 80 -h /tmp/www' | sort)" = "$containers" ]
 }
 
 @test "--down leaves no trace, and is harmless when nothing is left" {
