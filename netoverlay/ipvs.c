@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SVC_PERSISTENT 1 /* IP_VS_SVC_F_PERSISTENT */
+#define PERSISTENT_S 360 /* as ipvsadm(8) */
+
 /* Source: linux/ip_vs.h; the kernel's net/netfilter/ipvs/ip_vs_ctl.c for what it insists on. */
 
 void ipvs_head(uint16_t family, uint8_t cmd, uint16_t *ret_type, uint8_t ret_header[4])
@@ -55,14 +58,15 @@ static void put_service_key(struct nl_msg *msg, uint8_t protocol, uint16_t port,
 
 static void put_service(struct nl_msg *msg, const struct netstate_ipvs_service *s, bool del)
 {
-	struct ip_vs_flags flags = {.flags = 0, .mask = ~0u};
+	bool every_port = !s->fwmark && !s->port; /* the kernel has these for persistent services only */
+	struct ip_vs_flags flags = {.flags = every_port ? SVC_PERSISTENT : 0, .mask = ~0u};
 	struct nlattr *nest = nla_nest_start(msg, IPVS_CMD_ATTR_SERVICE);
 
 	put_service_key(msg, s->protocol, s->port, &s->addr, s->fwmark);
 	if (!del) {
 		nla_put_string(msg, IPVS_SVC_ATTR_SCHED_NAME, *s->scheduler ? s->scheduler : "rr");
 		nla_put(msg, IPVS_SVC_ATTR_FLAGS, sizeof(flags), &flags);
-		nla_put_u32(msg, IPVS_SVC_ATTR_TIMEOUT, 0);
+		nla_put_u32(msg, IPVS_SVC_ATTR_TIMEOUT, every_port ? PERSISTENT_S : 0);
 		nla_put_u32(msg, IPVS_SVC_ATTR_NETMASK, s->addr.family == AF_INET6 ? 128 : ~0u);
 	}
 	nla_nest_end(msg, nest);
@@ -110,7 +114,7 @@ static bool get_address(const struct nlattr *attr, uint16_t family, struct ipadd
 	return true;
 }
 
-static bool decode_service(const struct nlmsghdr *nlh, struct netstate_ipvs_service *ret)
+bool ipvs_decode_service(const struct nlmsghdr *nlh, struct netstate_ipvs_service *ret)
 {
 	static const struct nla_policy policy[IPVS_SVC_ATTR_MAX + 1] = {
 		[IPVS_SVC_ATTR_AF] = {.type = NLA_U16},
@@ -139,7 +143,7 @@ static bool decode_service(const struct nlmsghdr *nlh, struct netstate_ipvs_serv
 	return get_address(ret->fwmark ? NULL : tb[IPVS_SVC_ATTR_ADDR], family, &ret->addr);
 }
 
-static bool decode_dest(const struct nlmsghdr *nlh, const struct netstate_ipvs_service *s, struct netstate_ipvs_dest *ret)
+bool ipvs_decode_dest(const struct nlmsghdr *nlh, const struct netstate_ipvs_service *s, struct netstate_ipvs_dest *ret)
 {
 	static const struct nla_policy policy[IPVS_DEST_ATTR_MAX + 1] = {
 		[IPVS_DEST_ATTR_PORT] = {.type = NLA_U16},
@@ -175,7 +179,7 @@ static bool on_service(void *data, const struct nlmsghdr *nlh, struct error *err
 	struct services *s = data;
 	struct netstate_entry e = {.kind = NETSTATE_IPVS_SERVICE};
 
-	if (!decode_service(nlh, &e.ipvs_service))
+	if (!ipvs_decode_service(nlh, &e.ipvs_service))
 		return true;
 	netstate_put(s->ret, &e);
 	s->v = xreallocarray(s->v, s->n + 1, sizeof(*s->v));
@@ -188,7 +192,7 @@ static bool on_dest(void *data, const struct nlmsghdr *nlh, struct error *err)
 	struct services *s = data;
 	struct netstate_entry e = {.kind = NETSTATE_IPVS_DEST};
 
-	if (decode_dest(nlh, &s->v[s->at], &e.ipvs_dest))
+	if (ipvs_decode_dest(nlh, &s->v[s->at], &e.ipvs_dest))
 		netstate_put(s->ret, &e);
 	return true;
 }

@@ -142,6 +142,7 @@ struct netns *netns_open(const char *path, struct netns *outer, struct error *er
 
 	ns->path = path ? xstrdup(path) : NULL;
 	ns->outer = outer;
+	ns->watch_fd = ns->watch_seen = -1;
 	ns->fd = open(path ?: OWN_NS, O_RDONLY | O_CLOEXEC);
 	if (ns->fd < 0) {
 		r = errno;
@@ -166,7 +167,7 @@ void netns_close(struct netns *ns)
 	nlsock_close(&ns->rt);
 	nlsock_close(&ns->genl);
 	nlsock_close(&ns->xfrm);
-	nlsock_close(&ns->watch);
+	watch_close(ns);
 	if (ns->nft)
 		nft_ctx_free(ns->nft);
 	if (ns->fd >= 0)

@@ -34,7 +34,9 @@ void netns_close(struct netns *ns);
  */
 int netns_apply(struct netns *ns, const struct netstate_op *ops, size_t n, size_t *ret_failed, struct error *err);
 
-/* Read what is there, of the kinds in the mask. Sysctls: those that `want` (may be NULL) names. */
+/* Read what is there, of the kinds in the mask: all links; what stands on links that are ours, routes and rules that we
+ * made, and, whoever made it, what `want` (may be NULL) names and what is in route tables that it names. Sysctls: those
+ * that it names. ESP: what has a request id that it names. */
 int netns_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err);
 
 /* Run a ruleset text (nft(8) syntax) as one transaction; *ret_out (may be NULL) is its output, yours. */
@@ -46,7 +48,9 @@ int netns_nft_list(struct netns *ns, const char *table, char **ret, struct error
 int netns_run(struct netns *ns, void (*fn)(void *data), void *data, struct error *err);
 
 /* A descriptor that becomes readable when links, addresses, routes, neighbours or rules change in the namespace; -1 =
- * error. netns_watch_read: drain it; true when something changed that this process did not do by itself just now. */
+ * error. netns_watch_read: drain it; true when something changed that this process did not do by itself just now: a hint
+ * to look, since the kernel's own doings (a carrier, an address made ready) count as well. What dump does not
+ * compare does not: learnt neighbours, other people's routes in the main table. */
 int netns_watch_open(struct netns *ns, struct error *err);
 bool netns_watch_read(struct netns *ns);
 
@@ -60,6 +64,6 @@ struct netns_features {
 };
 int netns_probe(struct netns_features *ret, struct error *err);
 
-/* MTU, name of the link that carries an address of the host; the default route's link. Errors: ERR_NOT_FOUND. */
+/* MTU, name of the link that carries an address of the host. Errors: ERR_NOT_FOUND. */
 int netns_link_of_address(struct netns *ns, const struct ipaddr *a, char ret_name[static IFNAMSIZ], uint32_t *ret_mtu,
 			  struct error *err);

@@ -1,4 +1,5 @@
 #include "netns_internal.h"
+#include "netstate_entry.h"
 #include "rtnl.h"
 
 #include "common/error.h"
@@ -10,8 +11,10 @@
 #include <linux/if_link.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAMES_MAX 64 /* links of one call whose indexes are remembered */
 
@@ -28,6 +31,8 @@ struct apply {
 	unsigned n_names;
 	size_t *again; /* IPVS entries that were there: changed in a second pass */
 	size_t n_again;
+	bool deleting; /* of a link is queued */
+	bool *bad;     /* operations that failed: one may be several requests */
 	size_t failed;
 	struct error err;
 };
@@ -39,7 +44,8 @@ static void note(struct apply *a, size_t tag, enum error_code code, const char *
 	char text[NETSTATE_ENTRY_TEXT_MAX];
 	const struct netstate_op *op = &a->ops[tag];
 
-	a->failed++;
+	a->failed += !a->bad[tag];
+	a->bad[tag] = true;
 	if (error_is_set(&a->err))
 		return;
 	error_set(&a->err, code, "%s %s %s: %s", op->del ? "delete" : "set", netstate_kind_name(op->entry.kind),
@@ -75,6 +81,7 @@ static void flush(struct apply *a)
 {
 	if (a->last)
 		nlsock_batch_flush(a->last);
+	a->deleting = false;
 }
 
 static struct nl_msg *begin(struct nlsock_batch *b, const struct rtnl_head *h)
@@ -88,15 +95,6 @@ static void add(struct nlsock_batch *b, size_t tag, const struct rtnl_head *h)
 }
 
 /* ---------------------------------------------------------------- names */
-
-static void forget_name(struct apply *a, const char *name)
-{
-	for (unsigned i = 0; i < a->n_names; i++)
-		if (str_eq(a->names[i].name, name)) {
-			a->names[i] = a->names[--a->n_names];
-			return;
-		}
-}
 
 /* Index of a link of the namespace; what is queued may make it, so it is sent first. 0 = there is none. */
 static int index_of(struct apply *a, const char *name)
@@ -132,19 +130,52 @@ static int open_peer(struct apply *a, const struct netstate_link *l)
 	return fcntl(a->ns->outer ? a->ns->outer->fd : a->ns->fd, F_DUPFD_CLOEXEC, 3);
 }
 
+/* A name that nobody has. A device that is made from the outer namespace is looked for there by its final name, too, by
+ * kernels before 6.14: two namespaces may well have an eth0 each. */
+static void passing_name(char ret[static IFNAMSIZ])
+{
+	static atomic_uint counter;
+
+	snprintf(ret, IFNAMSIZ, "sk%06x.%05x", (unsigned)getpid() & 0xffffff, atomic_fetch_add(&counter, 1) & 0xfffff);
+}
+
+static void not_there(struct apply *a, size_t tag, const char *what, const char *name)
+{
+	char why[64];
+
+	snprintf(why, sizeof(why), "there is no %s %s", what, name);
+	note(a, tag, ERR_NOT_FOUND, why);
+}
+
+/* It has been made under another name: sent at once, and given its own. */
+static bool rename_link(struct apply *a, size_t tag, const char *from, const struct netstate_link *l)
+{
+	struct rtnl_link_set set = {.name = l->name};
+	struct rtnl_head h;
+
+	flush(a);
+	set.index = netns_link_index(a->ns, from);
+	if (!set.index)
+		return false; /* that was noted */
+	rtnl_link_set_head(&set, &h);
+	rtnl_link_set_attrs(begin(use(a, &a->rt), &h), &set);
+	add(&a->rt, tag, &h);
+	return true;
+}
+
 static bool create_link(struct apply *a, size_t tag, const struct netstate_link *l)
 {
 	bool outside = a->ns->outer && made_outside(l);
 	struct rtnl_link_refs refs = {.target_fd = outside ? a->ns->fd : -1, .peer_fd = -1};
 	struct nlsock_batch *b = use(a, outside ? &a->outer : &a->rt);
+	char passing[IFNAMSIZ], why[NETSTATE_PATH_MAX + 96];
 	struct rtnl_head h;
-	char why[160];
 
 	if (*l->parent) {
+		flush(a); /* it may be made by what is queued */
 		refs.parent = netns_link_index(outside ? a->ns->outer : a->ns, l->parent);
 		if (!refs.parent) {
-			snprintf(why, sizeof(why), "there is no link %s", l->parent);
-			note(a, tag, ERR_NOT_FOUND, why);
+			not_there(a, tag, "link", l->parent);
 			return false;
 		}
 	}
@@ -157,87 +188,131 @@ static bool create_link(struct apply *a, size_t tag, const struct netstate_link 
 		}
 		nlsock_batch_keep_fd(b, refs.peer_fd);
 	}
-	rtnl_link_create_head(&refs, &h);
+	if (outside) {
+		passing_name(passing);
+		refs.name = passing;
+	}
+	rtnl_link_create_head(&h);
 	if (!rtnl_link_create_attrs(begin(b, &h), l, &refs)) {
 		note(a, tag, ERR_INVALID, "a link of this kind or mode cannot be made");
 		return false;
 	}
-	nlsock_batch_add(b, tag, EEXIST, 0, 0); /* what differs in it is set below */
-	forget_name(a, l->name);
+	add(b, tag, &h);
+	return !outside || rename_link(a, tag, passing, l);
+}
+
+static void send_set(struct apply *a, size_t tag, const struct rtnl_link_set *set)
+{
+	struct rtnl_head h;
+
+	rtnl_link_set_head(set, &h);
+	rtnl_link_set_attrs(begin(use(a, &a->rt), &h), set);
+	add(&a->rt, tag, &h);
+}
+
+/* As a port of a bridge it may not do for a moment what it must not: its flags come before it is up. */
+static bool join_bridge(struct apply *a, size_t tag, const struct netstate_link *l, const struct netstate_link *have)
+{
+	struct rtnl_link_set set = {.by_name = l->name};
+	struct rtnl_head h;
+
+	if (!have || !str_eq(have->master, l->master)) {
+		set.master = index_of(a, l->master);
+		if (!set.master) {
+			not_there(a, tag, "bridge", l->master);
+			return false;
+		}
+		send_set(a, tag, &set);
+	} else if (have->isolated == l->isolated && have->hairpin == l->hairpin) {
+		return true;
+	}
+	rtnl_link_set_head(&set, &h);
+	rtnl_link_port_attrs(begin(use(a, &a->rt), &h), l->name, l->isolated, l->hairpin);
+	add(&a->rt, tag, &h);
 	return true;
 }
 
-/* By name, so that nothing need be asked in between. */
-static void set_link(struct apply *a, size_t tag, const struct netstate_link *l)
+static bool same_mac(const struct mac *a, const struct mac *b)
 {
-	struct rtnl_link_set set = {.by_name = l->name, .mac = l->mac, .mtu = l->mtu, .up = l->up};
-	struct nlsock_batch *b;
-	struct rtnl_head h;
-	char why[64];
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
 
-	if (*l->master) {
-		set.master = index_of(a, l->master);
-		if (!set.master) {
-			snprintf(why, sizeof(why), "there is no bridge %s", l->master);
-			note(a, tag, ERR_NOT_FOUND, why);
+/* What differs from `have`; NULL = it has just been made. By name, so that nothing need be asked in between. */
+static void set_link(struct apply *a, size_t tag, const struct netstate_link *l, const struct netstate_link *have, int index)
+{
+	struct rtnl_link_set set = {.index = index, .by_name = l->name};
+
+	if (have) {
+		set.mac = same_mac(&l->mac, &have->mac) ? (struct mac){0} : l->mac;
+		set.ours = have->foreign && l->kind != LINK_OTHER;
+	}
+	if (l->mtu && (have ? l->mtu != have->mtu : l->kind == LINK_BRIDGE))
+		set.mtu = l->mtu;
+	if (set.mtu || set.ours || !same_mac(&set.mac, &(struct mac){0}))
+		send_set(a, tag, &set);
+	if (*l->master && !join_bridge(a, tag, l, have))
+		return;
+	if (l->up && !(have && have->up))
+		send_set(a, tag, &(struct rtnl_link_set){.by_name = l->name, .up = true});
+}
+
+static void delete_link(struct apply *a, size_t tag, int index)
+{
+	struct rtnl_head h;
+
+	rtnl_link_delete_head(index, &h);
+	begin(use(a, &a->rt), &h);
+	add(&a->rt, tag, &h);
+	a->deleting = true;
+	a->n_names = 0; /* others may go with it */
+}
+
+static void put_link(struct apply *a, size_t tag, const struct netstate_link *l)
+{
+	struct netstate_link have;
+	int index;
+
+	if (a->deleting)
+		flush(a);
+	index = netns_read_link(a->ns, l->name, &have);
+	if (!index && l->kind == LINK_OTHER) {
+		flush(a); /* the other end of one that is queued */
+		index = netns_read_link(a->ns, l->name, &have);
+		if (!index) {
+			note(a, tag, ERR_NOT_FOUND, "it is not there");
 			return;
 		}
 	}
-	b = use(a, &a->rt);
-	rtnl_link_set_head(&set, &h);
-	rtnl_link_set_attrs(begin(b, &h), &set);
-	add(b, tag, &h);
-	if (!*l->master)
-		return;
-	set = (struct rtnl_link_set){.by_name = l->name};
-	rtnl_link_set_head(&set, &h);
-	rtnl_link_port_attrs(begin(b, &h), l->name, l->isolated, l->hairpin);
-	add(b, tag, &h);
+	if (index && netstate_link_remade(&have, l)) {
+		delete_link(a, tag, index);
+		flush(a);
+		index = 0;
+	}
+	if (index || create_link(a, tag, l))
+		set_link(a, tag, l, index ? &have : NULL, index);
 }
 
 static void apply_link(struct apply *a, size_t tag, const struct netstate_op *op)
 {
 	const struct netstate_link *l = &op->entry.link;
-	struct rtnl_head h;
 	int index;
 
 	if (!op->del) {
-		if (l->kind == LINK_OTHER || op->replaces || create_link(a, tag, l))
-			set_link(a, tag, l);
+		put_link(a, tag, l);
 		return;
 	}
 	if (l->kind == LINK_OTHER || l->foreign)
 		return;
 	index = index_of(a, l->name);
-	if (!index)
-		return;
-	rtnl_link_delete_head(index, &h);
-	begin(use(a, &a->rt), &h);
-	add(&a->rt, tag, &h);
-	forget_name(a, l->name);
+	if (index)
+		delete_link(a, tag, index);
 }
 
 /* ---------------------------------------------------------------- the others */
 
-static const char *link_of(const struct netstate_entry *e)
-{
-	switch (e->kind) {
-	case NETSTATE_ADDR:
-		return e->addr.link;
-	case NETSTATE_ROUTE:
-		return e->route.link;
-	case NETSTATE_NEIGH:
-		return e->neigh.link;
-	case NETSTATE_FDB:
-		return e->fdb.link;
-	default:
-		return "";
-	}
-}
-
 static void apply_entry(struct apply *a, size_t tag, const struct netstate_op *op)
 {
-	const char *link = link_of(&op->entry);
+	const char *link = netstate_entry_base(&op->entry);
 	int index = index_of(a, link);
 	struct nlsock_batch *b;
 	struct rtnl_head h;
@@ -257,13 +332,16 @@ static void apply_sysctl(struct apply *a, size_t tag, const struct netstate_op *
 {
 	const struct netstate_sysctl *s = &op->entry.sysctl;
 	_cleanup_close_ int fd = -1;
-	char path[160];
+	char path[NETNS_SYSCTL_PATH_MAX];
 	int back, e = 0;
 
 	if (op->del)
 		return; /* it stays with its link */
+	if (!netns_sysctl_path(s->name, path)) {
+		note(a, tag, ERR_INVALID, "not a name of a namespace's own (\"net/...\")");
+		return;
+	}
 	flush(a);
-	snprintf(path, sizeof(path), "/proc/sys/%s", s->name);
 	if (netns_enter(a->ns, &back, NULL) < 0) {
 		note(a, tag, ERR_INTERNAL, "its namespace cannot be entered");
 		return;
@@ -299,20 +377,27 @@ static void apply_ipvs(struct apply *a, size_t tag, const struct netstate_op *op
 	send_ipvs(a, tag, op, op->replaces);
 }
 
+static void send_xfrm(struct apply *a, size_t tag, const struct netstate_op *op, bool del)
+{
+	struct xfrm_request req;
+
+	xfrm_request_of(&op->entry, del, &req);
+	xfrm_attrs(nlsock_batch_begin(use(a, &a->xfrm), req.type, 0, req.header, req.header_len), &op->entry, del);
+	nlsock_batch_add(&a->xfrm, tag, req.tolerate, 0, 0);
+}
+
 static void apply_xfrm(struct apply *a, size_t tag, const struct netstate_op *op)
 {
 	struct error err = ERROR_INIT;
-	struct xfrm_request req;
 
 	if (netns_need_xfrm(a->ns, &err) < 0) {
 		note(a, tag, err.code, err.msg);
 		return;
 	}
 	a->xfrm.nl = &a->ns->xfrm;
-	xfrm_request_of(&op->entry, op->del, &req);
-	xfrm_attrs(nlsock_batch_begin(use(a, &a->xfrm), req.type, 0, req.header, req.header_len), &op->entry, op->del);
-	nlsock_batch_add(&a->xfrm, tag, req.tolerate, 0, 0);
-	mem_wipe(&req, sizeof(req));
+	if (op->replaces && op->entry.kind == NETSTATE_XFRM_STATE)
+		send_xfrm(a, tag, op, true); /* a state's key cannot be changed */
+	send_xfrm(a, tag, op, op->del);
 }
 
 static void apply_op(struct apply *a, size_t tag)
@@ -366,6 +451,7 @@ int netns_apply(struct netns *ns, const struct netstate_op *ops, size_t n, size_
 
 	a->ns = ns;
 	a->ops = ops;
+	a->bad = xcalloc(n + 1, sizeof(*a->bad));
 	nlsock_batch_init(&a->rt, &ns->rt, on_failed, a);
 	nlsock_batch_init(&a->outer, ns->outer ? &ns->outer->rt : &ns->rt, on_failed, a);
 	nlsock_batch_init(&a->genl, &ns->genl, on_failed, a);
@@ -385,6 +471,7 @@ int netns_apply(struct netns *ns, const struct netstate_op *ops, size_t n, size_
 	nlsock_batch_fini(&a->genl);
 	nlsock_batch_fini(&a->xfrm);
 	free(a->again);
+	free(a->bad);
 	if (ret_failed)
 		*ret_failed = a->failed;
 	if (a->failed)

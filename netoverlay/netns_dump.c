@@ -26,6 +26,8 @@ struct known_link {
 	struct netstate_link link;
 };
 
+#define TABLES_MAX 16 /* of routes, that are named in wishes */
+
 struct dump {
 	struct netns *ns;
 	unsigned kinds;
@@ -33,6 +35,8 @@ struct dump {
 	struct netstate *ret;
 	struct known_link *links;
 	size_t n_links, cap;
+	uint32_t tables[TABLES_MAX]; /* all of these is ours */
+	unsigned n_tables;
 };
 
 static const struct known_link *link_by_index(const struct dump *d, int index)
@@ -79,36 +83,73 @@ static bool on_name(void *data, const struct nlmsghdr *nlh, struct error *err)
 	return true;
 }
 
-/* Name of a link of the outer namespace; "" when there is none of that index. */
-static void outer_name(struct netns *outer, int index, char ret[static IFNAMSIZ])
+/* Name of a link; "" when there is none of that index. */
+static void name_of(struct netns *ns, int index, char ret[static IFNAMSIZ])
 {
 	struct rtnl_head h;
 	struct nl_msg *msg;
 
 	rtnl_link_get_head(index, &h);
 	msg = nlsock_msg(h.type, h.flags, h.header, h.header_len);
-	if (nlsock_read(&outer->rt, msg, on_name, ret, NULL) < 0)
+	if (nlsock_read(&ns->rt, msg, on_name, ret, NULL) < 0)
 		*ret = '\0';
 	nlmsg_free(msg);
+}
+
+static bool has_parent(const struct netstate_link *l)
+{
+	return l->kind == LINK_MACVLAN || l->kind == LINK_IPVLAN || l->kind == LINK_VLAN;
 }
 
 static void add_link(struct dump *d, const struct known_link *k)
 {
 	struct netstate_entry e = {.kind = NETSTATE_LINK, .link = k->link};
 	const struct known_link *other;
-	bool has_parent = e.link.kind == LINK_MACVLAN || e.link.kind == LINK_IPVLAN || e.link.kind == LINK_VLAN;
 
 	other = k->master_index ? link_by_index(d, k->master_index) : NULL;
 	if (other)
 		memcpy(e.link.master, other->name, IFNAMSIZ);
-	if (has_parent && k->link_index && k->link_nsid < 0) {
+	if (has_parent(&e.link) && k->link_index && k->link_nsid < 0) {
 		other = link_by_index(d, k->link_index);
 		if (other)
 			memcpy(e.link.parent, other->name, IFNAMSIZ);
-	} else if (has_parent && k->link_index && d->ns->outer) {
-		outer_name(d->ns->outer, k->link_index, e.link.parent);
+	} else if (has_parent(&e.link) && k->link_index && d->ns->outer) {
+		name_of(d->ns->outer, k->link_index, e.link.parent);
 	}
 	netstate_put(d->ret, &e);
+}
+
+static bool on_one(void *data, const struct nlmsghdr *nlh, struct error *err)
+{
+	struct rtnl_fact fact;
+
+	if (rtnl_decode(nlh, &fact) && fact.entry.kind == NETSTATE_LINK)
+		*(struct rtnl_fact *)data = fact;
+	return true;
+}
+
+int netns_read_link(struct netns *ns, const char *name, struct netstate_link *ret)
+{
+	struct rtnl_fact f = {0};
+	struct rtnl_head h;
+	struct nl_msg *msg;
+	struct netns *where;
+
+	rtnl_link_get_head(0, &h);
+	msg = nlsock_msg(h.type, h.flags, h.header, h.header_len);
+	nla_put_string(msg, IFLA_IFNAME, name);
+	if (nlsock_read(&ns->rt, msg, on_one, &f, NULL) < 0)
+		f.index = 0;
+	nlmsg_free(msg);
+	if (!f.index)
+		return 0;
+	*ret = f.entry.link;
+	if (f.master_index)
+		name_of(ns, f.master_index, ret->master);
+	where = f.link_nsid < 0 ? ns : ns->outer;
+	if (has_parent(ret) && f.link_index && where)
+		name_of(where, f.link_index, ret->parent);
+	return f.index;
 }
 
 /* ---------------------------------------------------------------- what stands on them */
@@ -116,6 +157,25 @@ static void add_link(struct dump *d, const struct known_link *k)
 static bool is_wanted(const struct dump *d, const struct netstate_entry *e)
 {
 	return d->want && netstate_get(d->want, e);
+}
+
+static bool has_table(const struct dump *d, uint32_t table)
+{
+	for (unsigned i = 0; i < d->n_tables; i++)
+		if (d->tables[i] == table)
+			return true;
+	return false;
+}
+
+static bool note_table(void *data, const struct netstate_entry *e)
+{
+	struct dump *d = data;
+	uint32_t t = e->kind == NETSTATE_ROUTE ? e->route.table : 0;
+
+	if (t && t != RT_TABLE_MAIN && t != RT_TABLE_LOCAL && t != RT_TABLE_DEFAULT && !has_table(d, t) &&
+	    d->n_tables < TABLES_MAX)
+		d->tables[d->n_tables++] = t;
+	return true;
 }
 
 /* Ours: by where it stands, by its mark, or because it is asked for by name. */
@@ -128,7 +188,7 @@ static bool belongs(const struct dump *d, const struct rtnl_fact *f, const struc
 	case NETSTATE_ADDR:
 		return (ours && f->scope == RT_SCOPE_UNIVERSE) || is_wanted(d, e);
 	case NETSTATE_ROUTE:
-		return f->protocol == NETSTATE_PROTO || is_wanted(d, e);
+		return f->protocol == NETSTATE_PROTO || has_table(d, e->route.table) || is_wanted(d, e);
 	case NETSTATE_RULE:
 		return f->protocol == NETSTATE_PROTO || is_wanted(d, e);
 	case NETSTATE_NEIGH:
@@ -214,23 +274,32 @@ static int read_rtnl(struct dump *d, struct error *err)
 
 /* ---------------------------------------------------------------- sysctls */
 
+bool netns_sysctl_path(const char *name, char ret[static NETNS_SYSCTL_PATH_MAX])
+{
+	if (!str_starts(name, "net/") || strstr(name, "/../") || str_ends(name, "/.."))
+		return false;
+	return snprintf(ret, NETNS_SYSCTL_PATH_MAX, "/proc/sys/%s", name) < NETNS_SYSCTL_PATH_MAX;
+}
+
 static bool read_sysctl(void *data, const struct netstate_entry *want)
 {
 	struct dump *d = data;
 	struct netstate_entry e = *want;
 	_cleanup_close_ int fd = -1;
-	char path[160];
+	char path[NETNS_SYSCTL_PATH_MAX];
 	ssize_t n;
 
 	if (want->kind != NETSTATE_SYSCTL)
 		return true;
-	snprintf(path, sizeof(path), "/proc/sys/%s", want->sysctl.name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (netns_sysctl_path(want->sysctl.name, path))
+		fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, e.sysctl.value, sizeof(e.sysctl.value) - 1);
 	if (n < 0)
 		return true; /* gone with its link */
 	e.sysctl.value[n] = '\0';
 	e.sysctl.value[strcspn(e.sysctl.value, "\n")] = '\0';
+	for (char *tab = e.sysctl.value; (tab = strchr(tab, '\t'));)
+		*tab = ' '; /* between several numbers */
 	netstate_put(d->ret, &e);
 	return true;
 }
@@ -244,28 +313,51 @@ static void read_sysctls(void *data)
 
 /* ---------------------------------------------------------------- all */
 
-int netns_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err)
+static bool copy(void *data, const struct netstate_entry *e)
 {
-	const unsigned xfrm = 1u << NETSTATE_XFRM_STATE | 1u << NETSTATE_XFRM_POLICY;
-	const unsigned ipvs = 1u << NETSTATE_IPVS_SERVICE | 1u << NETSTATE_IPVS_DEST;
-	struct dump d = {.ns = ns, .kinds = kinds, .want = want, .ret = ret};
+	netstate_put(data, e);
+	return true;
+}
+
+/* What was read before the tables changed is not taken: it may be gone. */
+static int read_consistently(struct dump *d, struct error *err)
+{
+	struct netstate *ret = d->ret;
 	struct error why = ERROR_INIT;
 	int r = -1;
 
 	for (int i = 0; i < DUMP_TRIES && r < 0; i++) {
 		why = ERROR_INIT;
-		r = read_rtnl(&d, &why);
+		d->ret = netstate_new();
+		r = read_rtnl(d, &why);
+		if (r == 0)
+			netstate_each(d->ret, copy, ret);
+		netstate_free(d->ret);
 		if (r < 0 && why.code != ERR_CONFLICT)
 			break;
 	}
-	free(d.links);
+	d->ret = ret;
+	free(d->links);
 	if (r < 0)
-		return error_set(err, why.code, "read the state of namespace %s: %s", ns->path ?: "of the host", why.msg);
+		return error_set(err, why.code, "read the state of namespace %s: %s", d->ns->path ?: "of the host", why.msg);
+	return 0;
+}
+
+int netns_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err)
+{
+	const unsigned xfrm = 1u << NETSTATE_XFRM_STATE | 1u << NETSTATE_XFRM_POLICY;
+	const unsigned ipvs = 1u << NETSTATE_IPVS_SERVICE | 1u << NETSTATE_IPVS_DEST;
+	struct dump d = {.ns = ns, .kinds = kinds, .want = want, .ret = ret};
+
+	if (want)
+		netstate_each(want, note_table, &d);
+	if (read_consistently(&d, err) < 0)
+		return -1;
 	if (kinds & 1u << NETSTATE_SYSCTL && want && netns_run(ns, read_sysctls, &d, err) < 0)
 		return -1;
 	if (kinds & ipvs && ipvs_dump(ns, ret, err) < 0)
 		return -1;
-	if (kinds & xfrm && xfrm_dump(ns, kinds, ret, err) < 0)
+	if (kinds & xfrm && xfrm_dump(ns, kinds, want, ret, err) < 0)
 		return -1;
 	return 0;
 }

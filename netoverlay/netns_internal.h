@@ -20,7 +20,7 @@ struct netns {
 	uint16_t ipvs_family;         /* 0 = not looked up */
 	struct nft_ctx *nft;
 	struct nlsock watch;
-	bool watch_foreign;           /* seen, and not told yet */
+	int watch_fd, watch_seen;     /* what is polled; an eventfd: something was seen and not told yet */
 };
 
 /* Enter the namespace; returns a descriptor to come back with (netns_leave), or -1. For the host: nothing is entered. */
@@ -34,10 +34,19 @@ int netns_need_xfrm(struct netns *ns, struct error *err);
 /* Index of a link by name, 0 = there is none. One request. */
 int netns_link_index(struct netns *ns, const char *name);
 
+/* A link as the kernel has it, its bridge and parent by name. Its index; 0 = there is none. */
+int netns_read_link(struct netns *ns, const char *name, struct netstate_link *ret);
+
+/* Path of a sysctl; false when the name leads out of the namespace's own. */
+#define NETNS_SYSCTL_PATH_MAX 128
+bool netns_sysctl_path(const char *name, char ret[static NETNS_SYSCTL_PATH_MAX]);
+
 /* ---- ipvs.c: messages; `change` instead of new ones */
 void ipvs_head(uint16_t family, uint8_t cmd, uint16_t *ret_type, uint8_t ret_header[4]);
 uint8_t ipvs_command(const struct netstate_entry *e, bool del, bool change);
 void ipvs_attrs(struct nl_msg *msg, const struct netstate_entry *e, bool del);
+bool ipvs_decode_service(const struct nlmsghdr *nlh, struct netstate_ipvs_service *ret);
+bool ipvs_decode_dest(const struct nlmsghdr *nlh, const struct netstate_ipvs_service *s, struct netstate_ipvs_dest *ret);
 int ipvs_dump(struct netns *ns, struct netstate *ret, struct error *err);
 
 /* ---- xfrm.c */
@@ -49,8 +58,12 @@ struct xfrm_request {
 };
 void xfrm_request_of(const struct netstate_entry *e, bool del, struct xfrm_request *ret);
 void xfrm_attrs(struct nl_msg *msg, const struct netstate_entry *e, bool del);
-int xfrm_dump(struct netns *ns, unsigned kinds, struct netstate *ret, struct error *err);
+bool xfrm_decode_state(const struct nlmsghdr *nlh, struct netstate_xfrm_state *ret);
+bool xfrm_decode_policy(const struct nlmsghdr *nlh, struct netstate_xfrm_policy *ret);
+/* Only those whose request id is one of `want`; NULL = all of our form. */
+int xfrm_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err);
 
 /* ---- watch.c: what was notified so far is looked at before we change something, and dropped afterwards. */
 void watch_before(struct netns *ns);
 void watch_after(struct netns *ns);
+void watch_close(struct netns *ns);

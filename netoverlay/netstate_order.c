@@ -44,12 +44,13 @@ static unsigned link_depth(const struct netstate *set, const struct netstate_lin
 	return depth;
 }
 
-/* Of links that say nothing of each other, those that others are put on first. */
+/* Of links that say nothing of each other, those that others are put on first; what is there, or comes as another's
+ * end, last. */
 static unsigned link_rank(enum link_kind kind)
 {
 	static const unsigned rank[] = {
-		[LINK_OTHER] = 0, [LINK_DUMMY] = 1, [LINK_BRIDGE] = 2,  [LINK_VXLAN] = 3,
-		[LINK_VETH] = 4,  [LINK_VLAN] = 5,  [LINK_MACVLAN] = 6, [LINK_IPVLAN] = 7,
+		[LINK_DUMMY] = 0, [LINK_BRIDGE] = 1,  [LINK_VXLAN] = 2,  [LINK_VETH] = 3,
+		[LINK_VLAN] = 4,  [LINK_MACVLAN] = 5, [LINK_IPVLAN] = 6, [LINK_OTHER] = 7,
 	};
 
 	return rank[kind];

@@ -182,13 +182,11 @@ void nlsock_batch_add(struct nlsock_batch *b, size_t tag, int tolerate1, int tol
 
 	if (b->n == NLSOCK_BATCH_MAX || b->len + size > NLSOCK_BATCH_BYTES)
 		nlsock_batch_flush(b);
-	if (b->n == 0)
-		b->first_seq = b->nl->seq;
 	nlh->nlmsg_seq = b->nl->seq++;
 	memset(b->buf + b->len, 0, size);
 	memcpy(b->buf + b->len, nlh, nlh->nlmsg_len);
 	b->len += size;
-	b->requests[b->n++] = (struct nlsock_request){.tag = tag, .tolerated = {tolerate1, tolerate2, tolerate3}};
+	b->requests[b->n++] = (struct nlsock_request){.tag = tag, .seq = nlh->nlmsg_seq, .tolerated = {tolerate1, tolerate2, tolerate3}};
 }
 
 void nlsock_batch_keep_fd(struct nlsock_batch *b, int fd)
@@ -203,23 +201,33 @@ static bool tolerated(const struct nlsock_request *r, int e)
 	return e == 0 || e == r->tolerated[0] || e == r->tolerated[1] || e == r->tolerated[2];
 }
 
+/* Their numbers grow, but not by one when something was read while they were queued. */
+static struct nlsock_request *request_of(struct nlsock_batch *b, uint32_t seq)
+{
+	uint32_t i = seq - b->requests[0].seq;
+
+	for (i = MIN(i, b->n - 1); i > 0 && (int32_t)(b->requests[i].seq - seq) > 0; i--)
+		;
+	return b->requests[i].seq == seq ? &b->requests[i] : NULL;
+}
+
 /* Number of requests that these bytes answer. */
 static unsigned take_answers(struct nlsock_batch *b, const void *buf, int len)
 {
 	unsigned n = 0;
 
 	for (const struct nlmsghdr *nlh = buf; nlmsg_ok(nlh, len); nlh = nlmsg_next((struct nlmsghdr *)nlh, &len)) {
-		uint32_t i = nlh->nlmsg_seq - b->first_seq;
+		struct nlsock_request *r = request_of(b, nlh->nlmsg_seq);
 		char text[NLSOCK_TEXT_MAX];
 		int e;
 
-		if (nlh->nlmsg_type != NLMSG_ERROR || i >= b->n || b->requests[i].answered)
+		if (nlh->nlmsg_type != NLMSG_ERROR || !r || r->answered)
 			continue; /* an answer to something that was given up */
-		b->requests[i].answered = true;
+		r->answered = true;
 		n++;
 		e = -nlsock_error_of(nlh, text);
-		if (!tolerated(&b->requests[i], e))
-			b->failed(b->data, b->requests[i].tag, e, text);
+		if (!tolerated(r, e))
+			b->failed(b->data, r->tag, e, text);
 	}
 	return n;
 }
@@ -255,37 +263,6 @@ void nlsock_batch_flush(struct nlsock_batch *b)
 	b->n = 0;
 	b->len = 0;
 	close_fds(b);
-}
-
-static void keep_error(void *data, size_t tag, int errno_value, const char *text)
-{
-	struct {
-		int e;
-		char *text;
-	} *result = data;
-
-	result->e = -errno_value;
-	if (result->text)
-		strncat(result->text, text, NLSOCK_TEXT_MAX - 1);
-}
-
-int nlsock_request(struct nlsock *nl, struct nl_msg *msg, char explanation[NLSOCK_TEXT_MAX])
-{
-	struct {
-		int e;
-		char *text;
-	} result = {.text = explanation};
-	struct nlmsghdr *nlh = nlmsg_hdr(msg);
-	struct nlsock_batch b = {.nl = nl, .failed = keep_error, .data = &result, .n = 1, .first_seq = nl->seq++};
-
-	if (explanation)
-		explanation[0] = '\0';
-	nlh->nlmsg_seq = b.first_seq;
-	nlh->nlmsg_flags |= NLM_F_ACK;
-	b.buf = (uint8_t *)nlh;
-	b.len = nlh->nlmsg_len;
-	nlsock_batch_flush(&b);
-	return result.e;
 }
 
 /* ---------------------------------------------------------------- reading */

@@ -39,9 +39,9 @@ struct nlsock_batch {
 	uint8_t *buf;
 	size_t len;
 	unsigned n;
-	uint32_t first_seq;
 	struct nlsock_request {
 		size_t tag;
+		uint32_t seq;
 		int tolerated[3]; /* errors that mean "already so" or "already gone" */
 		bool answered;
 	} requests[NLSOCK_BATCH_MAX];
@@ -61,9 +61,7 @@ void nlsock_batch_keep_fd(struct nlsock_batch *b, int fd);
 /* Send what is queued and read the answers. */
 void nlsock_batch_flush(struct nlsock_batch *b);
 
-/* One request, at once. Returns 0 or -errno; explanation (may be NULL) gets the kernel's text. */
 #define NLSOCK_TEXT_MAX 160
-int nlsock_request(struct nlsock *nl, struct nl_msg *msg, char explanation[NLSOCK_TEXT_MAX]);
 
 /* ---- reading */
 

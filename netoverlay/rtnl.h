@@ -25,12 +25,10 @@ struct rtnl_head {
 struct rtnl_link_refs {
 	const char *name;      /* instead of the link's own; NULL */
 	int parent;            /* index, in the namespace of the socket; 0 */
-	int master;            /* index; 0 */
 	int target_fd;         /* namespace to make it in; -1 = that of the socket */
 	int peer_fd;           /* namespace of a veth's other end; -1 = that of the socket */
-	bool up;
 };
-void rtnl_link_create_head(const struct rtnl_link_refs *refs, struct rtnl_head *ret);
+void rtnl_link_create_head(struct rtnl_head *ret);
 /* False: the mode is none of its kind's, or the kind cannot be created. */
 bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, const struct rtnl_link_refs *refs);
 
@@ -67,7 +65,6 @@ struct rtnl_fact {
 	int master_index;
 	uint8_t protocol, scope;       /* of routes and rules; of addresses */
 	bool permanent;                /* neighbours, FDB entries: not learnt */
-	bool deleted;                  /* RTM_DEL... */
 };
 
 /* False: malformed, or nothing that a netstate can hold (multipath routes, multicast, ...). */

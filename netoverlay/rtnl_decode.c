@@ -343,7 +343,6 @@ static bool decode_neigh(const struct nlmsghdr *nlh, struct rtnl_fact *ret)
 bool rtnl_decode(const struct nlmsghdr *nlh, struct rtnl_fact *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->deleted = nlh->nlmsg_type % 4 == 1; /* RTM_NEWx, DELx, GETx, SETx */
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:

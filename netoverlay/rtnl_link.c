@@ -136,9 +136,9 @@ static const struct kind {
 
 /* ---------------------------------------------------------------- requests */
 
-void rtnl_link_create_head(const struct rtnl_link_refs *refs, struct rtnl_head *ret)
+void rtnl_link_create_head(struct rtnl_head *ret)
 {
-	link_head(ret, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, refs->up);
+	link_head(ret, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, false);
 }
 
 bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, const struct rtnl_link_refs *refs)
@@ -155,8 +155,6 @@ bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, c
 		nla_put_u32(msg, IFLA_MTU, l->mtu);
 	if (refs->parent)
 		nla_put_u32(msg, IFLA_LINK, refs->parent);
-	if (refs->master)
-		nla_put_u32(msg, IFLA_MASTER, refs->master);
 	if (refs->target_fd >= 0)
 		nla_put_u32(msg, IFLA_NET_NS_FD, refs->target_fd);
 	info = nla_nest_start(msg, IFLA_LINKINFO);

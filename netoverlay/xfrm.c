@@ -16,7 +16,11 @@
 #define AEAD_NAME "rfc4106(gcm(aes))"
 #define AEAD_ICV_BITS 128
 #define KEY_BYTES 20 /* 16 of the key, 4 of salt */
-#define REPLAY_WINDOW 32
+/*
+ * No check for replays: a host that starts anew counts its packets from one with the same key, and would not be heard
+ * until it has come past the number where it was. What a replayed datagram may do is up to the transport above.
+ */
+#define REPLAY_WINDOW 0
 
 static void put_host(xfrm_address_t *ret, const struct ipaddr *a)
 {
@@ -152,31 +156,30 @@ static struct ipaddr get_host(const void *bytes, uint16_t family)
 	return a;
 }
 
-static bool on_state(void *data, const struct nlmsghdr *nlh, struct error *err)
+bool xfrm_decode_state(const struct nlmsghdr *nlh, struct netstate_xfrm_state *ret)
 {
 	const struct xfrm_usersa_info *sa = nlsock_header(nlh, sizeof(*sa));
-	struct netstate_entry e = {.kind = NETSTATE_XFRM_STATE};
-	struct nlattr *tb[XFRMA_MAX + 1];
 	const struct xfrm_algo_aead *aead;
+	struct nlattr *tb[XFRMA_MAX + 1];
 
 	if (!sa || sa->id.proto != IPPROTO_ESP || sa->mode != XFRM_MODE_TRANSPORT ||
 	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(*sa), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_ALG_AEAD] ||
-	    nla_len(tb[XFRMA_ALG_AEAD]) < (int)(sizeof(*aead) + KEY_BYTES))
-		return true; /* not one of ours */
+	    nla_len(tb[XFRMA_ALG_AEAD]) != (int)(sizeof(*aead) + KEY_BYTES))
+		return false; /* not one of ours */
 	aead = nla_data(tb[XFRMA_ALG_AEAD]);
-	e.xfrm_state.src = get_host(&sa->saddr, sa->family);
-	e.xfrm_state.dst = get_host(&sa->id.daddr, sa->family);
-	e.xfrm_state.spi = ntohl(sa->id.spi);
-	e.xfrm_state.reqid = sa->reqid;
-	memcpy(e.xfrm_state.key, aead->alg_key, KEY_BYTES);
-	netstate_put(data, &e);
+	*ret = (struct netstate_xfrm_state){
+		.src = get_host(&sa->saddr, sa->family),
+		.dst = get_host(&sa->id.daddr, sa->family),
+		.spi = ntohl(sa->id.spi),
+		.reqid = sa->reqid,
+	};
+	memcpy(ret->key, aead->alg_key, KEY_BYTES);
 	return true;
 }
 
-static bool on_policy(void *data, const struct nlmsghdr *nlh, struct error *err)
+bool xfrm_decode_policy(const struct nlmsghdr *nlh, struct netstate_xfrm_policy *ret)
 {
 	const struct xfrm_userpolicy_info *info = nlsock_header(nlh, sizeof(*info));
-	struct netstate_entry e = {.kind = NETSTATE_XFRM_POLICY};
 	struct nlattr *tb[XFRMA_MAX + 1];
 	struct xfrm_user_tmpl tmpl;
 	struct xfrm_mark mark = {0};
@@ -184,39 +187,90 @@ static bool on_policy(void *data, const struct nlmsghdr *nlh, struct error *err)
 	if (!info || info->sel.proto != IPPROTO_UDP || (info->dir != XFRM_POLICY_OUT && info->dir != XFRM_POLICY_IN) ||
 	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(*info), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_TMPL] ||
 	    nla_len(tb[XFRMA_TMPL]) < (int)sizeof(tmpl))
-		return true;
+		return false;
 	memcpy(&tmpl, nla_data(tb[XFRMA_TMPL]), sizeof(tmpl));
 	if (tb[XFRMA_MARK] && nla_len(tb[XFRMA_MARK]) >= (int)sizeof(mark))
 		memcpy(&mark, nla_data(tb[XFRMA_MARK]), sizeof(mark));
-	e.xfrm_policy.out = info->dir == XFRM_POLICY_OUT;
-	e.xfrm_policy.src = get_host(&info->sel.saddr, info->sel.family);
-	e.xfrm_policy.dst = get_host(&info->sel.daddr, info->sel.family);
-	e.xfrm_policy.port = ntohs(info->sel.dport);
-	e.xfrm_policy.mark = mark.v;
-	e.xfrm_policy.mask = mark.m;
-	e.xfrm_policy.spi = ntohl(tmpl.id.spi);
-	e.xfrm_policy.reqid = tmpl.reqid;
-	e.xfrm_policy.required = !tmpl.optional;
-	netstate_put(data, &e);
+	*ret = (struct netstate_xfrm_policy){
+		.out = info->dir == XFRM_POLICY_OUT,
+		.src = get_host(&info->sel.saddr, info->sel.family),
+		.dst = get_host(&info->sel.daddr, info->sel.family),
+		.port = ntohs(info->sel.dport),
+		.mark = mark.v,
+		.mask = mark.m,
+		.spi = ntohl(tmpl.id.spi),
+		.reqid = tmpl.reqid,
+		.required = !tmpl.optional,
+	};
 	return true;
 }
 
-static int read_kind(struct netns *ns, uint16_t type, nlsock_message_cb cb, struct netstate *ret, struct error *err)
+struct reading {
+	struct netstate *ret;
+	const struct netstate *want;
+	uint32_t reqid;
+	bool found;
+};
+
+static bool has_reqid(void *data, const struct netstate_entry *e)
+{
+	struct reading *r = data;
+
+	r->found = (e->kind == NETSTATE_XFRM_STATE && e->xfrm_state.reqid == r->reqid) ||
+		   (e->kind == NETSTATE_XFRM_POLICY && e->xfrm_policy.reqid == r->reqid);
+	return !r->found;
+}
+
+/* Others on this host may use ESP for the same, with names and numbers that look alike. */
+static bool is_ours(struct reading *r, uint32_t reqid)
+{
+	if (r->want && (!r->found || r->reqid != reqid)) {
+		r->reqid = reqid;
+		r->found = false;
+		netstate_each(r->want, has_reqid, r);
+	}
+	return !r->want || r->found;
+}
+
+static bool on_state(void *data, const struct nlmsghdr *nlh, struct error *err)
+{
+	struct netstate_entry e = {.kind = NETSTATE_XFRM_STATE};
+	struct reading *r = data;
+
+	if (xfrm_decode_state(nlh, &e.xfrm_state) && is_ours(r, e.xfrm_state.reqid))
+		netstate_put(r->ret, &e);
+	mem_wipe(&e, sizeof(e));
+	return true;
+}
+
+static bool on_policy(void *data, const struct nlmsghdr *nlh, struct error *err)
+{
+	struct netstate_entry e = {.kind = NETSTATE_XFRM_POLICY};
+	struct reading *r = data;
+
+	if (xfrm_decode_policy(nlh, &e.xfrm_policy) && is_ours(r, e.xfrm_policy.reqid))
+		netstate_put(r->ret, &e);
+	return true;
+}
+
+static int read_kind(struct netns *ns, uint16_t type, nlsock_message_cb cb, struct reading *reading, struct error *err)
 {
 	struct nl_msg *msg = nlsock_msg(type, NLM_F_DUMP, NULL, 0);
-	int r = nlsock_read(&ns->xfrm, msg, cb, ret, err);
+	int r = nlsock_read(&ns->xfrm, msg, cb, reading, err);
 
 	nlmsg_free(msg);
 	return r;
 }
 
-int xfrm_dump(struct netns *ns, unsigned kinds, struct netstate *ret, struct error *err)
+int xfrm_dump(struct netns *ns, unsigned kinds, const struct netstate *want, struct netstate *ret, struct error *err)
 {
+	struct reading r = {.ret = ret, .want = want};
+
 	if (netns_need_xfrm(ns, err) < 0)
 		return -1;
-	if (kinds & 1u << NETSTATE_XFRM_STATE && read_kind(ns, XFRM_MSG_GETSA, on_state, ret, err) < 0)
+	if (kinds & 1u << NETSTATE_XFRM_STATE && read_kind(ns, XFRM_MSG_GETSA, on_state, &r, err) < 0)
 		return -1;
-	if (kinds & 1u << NETSTATE_XFRM_POLICY && read_kind(ns, XFRM_MSG_GETPOLICY, on_policy, ret, err) < 0)
+	if (kinds & 1u << NETSTATE_XFRM_POLICY && read_kind(ns, XFRM_MSG_GETPOLICY, on_policy, &r, err) < 0)
 		return -1;
 	return 0;
 }
