@@ -100,6 +100,9 @@ static int check_driver(const struct net *n, const struct model_network *network
 				 names[network->driver]);
 	if (network->driver == NETWORK_OVERLAY && network->encrypted && !n->features.esp)
 		return error_set(err, ERR_PRECONDITION, "network %s is encrypted: ESP is not supported by the kernel", name);
+	if (network->driver == NETWORK_OVERLAY && network->encrypted && !n->features.nft_egress)
+		return error_set(err, ERR_PRECONDITION, "network %s is encrypted: nftables has no egress hook (CONFIG_NETFILTER_EGRESS)",
+				 name);
 	return 0;
 }
 
@@ -181,7 +184,7 @@ static int plan_gateway(struct attached *a, struct error *err)
 	port->ipv4 = a->gateway4;
 	port->ipv6 = a->gateway6;
 	port->mac = mac_of_address(&port->ipv4);
-	port->mtu = a->net->self.underlay_mtu;
+	port->mtu = plan_mtu(a->net->self.underlay_mtu, a->net->self.gateway6.family);
 	snprintf(port->name, sizeof(port->name), "eth%zu", a->plan.n_ports);
 	plan_port_name(a->id, (unsigned)a->plan.n_ports, port->outer);
 	a->plan.n_ports++;

@@ -279,8 +279,11 @@ static void look_deep(struct heal *h, void *data)
 
 static void look_due(struct heal *h, void *data)
 {
-	if (h->due && !h->checking && h->due <= *(int64_t *)data)
-		look(h, false);
+	if (!h->due || h->checking || h->due > *(int64_t *)data)
+		return;
+	look(h, false);
+	if (!h->overlay && h->net->link_known) /* the underlay's MTU may be what has changed */
+		start_find_link(h->net);
 }
 
 static void slow_again(struct net *n)

@@ -11,6 +11,7 @@
 #define VXLAN_OVERHEAD4 50
 #define VXLAN_OVERHEAD6 70
 #define ESP_OVERHEAD 40
+#define IPV6_MTU_MIN 1280
 #define MTU_MIN6 1280
 
 void plan_put(const struct plan_out *out, const struct netstate_entry *e)
@@ -60,6 +61,13 @@ static uint32_t overlay_mtu(const struct plan_self *self, bool encrypted)
 	return self->underlay_mtu > less + 68 ? self->underlay_mtu - less : 0;
 }
 
+/* IPv6 wants 1280 bytes of every link (RFC 8200, 5), and the kernel drops its addresses where there are less. Over a
+ * smaller underlay the outer packets are fragmented. */
+uint32_t plan_mtu(uint32_t mtu, bool ipv6)
+{
+	return ipv6 && mtu && mtu < IPV6_MTU_MIN ? IPV6_MTU_MIN : mtu;
+}
+
 static void option(const struct model_network *n, const char *name, char *ret, size_t size)
 {
 	const char *value = pb_kv_get(n->pb->spec->options, n->pb->spec->n_options, name);
@@ -85,6 +93,7 @@ void plan_net_of(const struct plan_self *self, const struct model_network *n, st
 	ret->mtu = n->mtu;
 	if (!ret->mtu && n->driver == NETWORK_OVERLAY)
 		ret->mtu = overlay_mtu(self, n->encrypted);
+	ret->mtu = plan_mtu(ret->mtu, n->subnet6.family);
 	option(n, "parent", ret->parent, sizeof(ret->parent));
 	option(n, "mode", ret->mode, sizeof(ret->mode));
 	if (!*ret->mode)

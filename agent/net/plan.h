@@ -71,11 +71,14 @@ void plan_put_sysctl(const struct plan_out *out, const char *value, const char *
 #define PLAN_TABLE 94
 #define PLAN_MARK 0x5e000000u
 #define PLAN_MARK_MASK 0xff000000u
+#define PLAN_ESP_MARK 0x5d000000u /* and the VNI: what leaves an encrypted network */
 #define PLAN_INGRESS_SUBNET6 "fd53:6b01::/64"
 
 /* ---- facts */
 
 void plan_net_of(const struct plan_self *self, const struct model_network *n, struct plan_net *ret);
+/* An MTU that IPv6 can live with, where it has to; 0 (the kernel's choice) stays. */
+uint32_t plan_mtu(uint32_t mtu, bool ipv6);
 bool plan_net_equal(const struct plan_net *a, const struct plan_net *b);
 /* Name of the outer end of a task's nth interface: "v0-k3x9c0ffee". */
 void plan_port_name(const char *task_id, unsigned nth, char ret[static IFNAMSIZ]);
@@ -118,6 +121,13 @@ void plan_host_port(const struct plan_out *out, const struct plan_self *self, co
 		    const struct plan_port *port);
 bool plan_host_owns(const struct netstate_entry *e);
 
+/* ---- encrypted networks: in the host's namespace (plan_esp.c) */
+
+uint32_t plan_esp_mark(uint32_t vni);
+/* What a network says to a node and hears from it. Nothing for networks that are not encrypted. */
+void plan_esp_node(const struct plan_out *out, const struct plan_self *self, const struct model_network *network,
+		   const struct model_node *node);
+
 /* ---- virtual addresses (plan_balance.c) */
 
 /* IPVS, in the network's namespace: the service, and one endpoint behind it. */
@@ -149,6 +159,8 @@ struct plan_local {
 
 /* What stands whatever is published. Tables that exist keep what operators put into them. */
 char *plan_ingress_table(const struct plan_self *self, bool with_ingress);
+/* VXLAN packets of these networks are dropped when they came in the clear. */
+void plan_ingress_encrypted(struct strbuf *text, const struct plan_self *self, const uint32_t *vnis, size_t n);
 /* The part that needs the device. */
 char *plan_ingress_egress(void);
 /* Text for one port of the routing mesh / of this host: its chain and its place in the map. service NULL: nobody has it. */

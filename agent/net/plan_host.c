@@ -27,7 +27,7 @@ void plan_host_base(const struct plan_out *out, const struct plan_self *self)
 		.kind = NETSTATE_LINK,
 		.link = {.name = PLAN_GATEWAY_LINK, .kind = LINK_BRIDGE, .up = true, .mac = mac_of_address(&self->gateway4)}};
 
-	bridge.link.mtu = self->underlay_mtu;
+	bridge.link.mtu = plan_mtu(self->underlay_mtu, self->gateway6.family);
 	plan_put(out, &bridge);
 	plan_put_addr(out, PLAN_GATEWAY_LINK, &self->gateway4);
 	plan_put_addr(out, PLAN_GATEWAY_LINK, &self->gateway6);
@@ -89,7 +89,7 @@ void plan_host_ingress(const struct plan_out *out, const struct plan_self *self,
 	struct ipaddr a6 = plan_ingress_address(ingress, own_index, AF_INET6);
 
 	plan_net_of(self, ingress, &net);
-	link.link.mtu = net.mtu;
+	link.link.mtu = plan_mtu(net.mtu, self->gateway6.family);
 	plan_put(out, &link);
 	plan_put_addr(out, PLAN_INGRESS_LINK, &a4);
 	put_back_routes(out, &self->gateway4, NOWHERE4);
@@ -199,6 +199,9 @@ bool plan_host_owns(const struct netstate_entry *e)
 		return e->route.table == PLAN_TABLE;
 	case NETSTATE_RULE:
 		return e->rule.table == PLAN_TABLE && e->rule.fwmark == PLAN_MARK;
+	case NETSTATE_XFRM_STATE:
+	case NETSTATE_XFRM_POLICY:
+		return true; /* a dump has only those with our networks' ids */
 	default:
 		return false;
 	}

@@ -271,9 +271,12 @@ static void mtu_follows_the_underlay(void **state)
 		const char *address;
 		bool encrypted;
 		uint32_t mtu;
+		bool ipv4_only;
 	} cases[] = {
 		{1500, 0, "10.77.0.1", false, 1450}, {1500, 0, "fd77::1", false, 1430}, {1400, 0, "10.77.0.1", true, 1310},
 		{9000, 0, "10.77.0.1", false, 8950}, {1500, 1300, "10.77.0.1", false, 1300},
+		{1300, 0, "10.77.0.1", false, 1280}, {1500, 1000, "10.77.0.1", false, 1280},
+		{1300, 0, "10.77.0.1", false, 1250, true}, {1500, 1000, "10.77.0.1", false, 1000, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -286,6 +289,8 @@ static void mtu_follows_the_underlay(void **state)
 		self.address = plan_addr(cases[i].address);
 		front->mtu = cases[i].wanted;
 		front->encrypted = cases[i].encrypted;
+		if (cases[i].ipv4_only)
+			front->subnet6.family = 0;
 		plan_net_of(&self, front, &net);
 		assert_int_equal(net.mtu, cases[i].mtu);
 		model_free(m);
