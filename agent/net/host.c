@@ -55,6 +55,83 @@ static void put_task_ports(struct net *n, const struct plan_out *out)
 			plan_host_port(out, &n->self, &a->plan, &a->plan.ports[i]);
 }
 
+/* ---- encrypted networks: what they say to each node */
+
+struct each_peer {
+	struct net *net;
+	struct plan_out out;
+	const struct model_network *network;
+};
+
+static void put_peer(void *data, struct model_node *node)
+{
+	struct each_peer *each = data;
+
+	plan_esp_node(&each->out, &each->net->self, each->network, node);
+}
+
+static void put_network_esp(struct net *n, const struct plan_out *out, const struct model_network *network)
+{
+	struct each_peer each = {n, *out, network};
+
+	if (n->features.esp && network && network->encrypted)
+		model_each_node(n->model, put_peer, &each);
+}
+
+static void put_all_esp(struct net *n, const struct plan_out *out)
+{
+	struct overlay *o, *next;
+
+	HASH_ITER(hh, n->overlays, o, next)
+		put_network_esp(n, out, model_network(n->model, o->id));
+}
+
+void host_overlay(struct net *n, const struct plan_net *net, bool appears)
+{
+	struct plan_out out = space_out(&n->host, !appears);
+
+	if (!net->encrypted || !n->host_facts.base)
+		return;
+	put_network_esp(n, &out, model_network(n->model, net->id));
+	n->host.fill = true; /* what came in the clear is dropped, or no longer */
+}
+
+void host_network(struct net *n, const struct model_network *network, bool appears)
+{
+	struct plan_out out = space_out(&n->host, !appears);
+
+	if (n->host_facts.base && overlay_find(n, network->id))
+		put_network_esp(n, &out, network);
+}
+
+void host_node_esp(struct net *n, const struct model_node *node, bool appears)
+{
+	struct plan_out out = space_out(&n->host, !appears);
+	struct overlay *o, *next;
+
+	if (!n->features.esp || !n->host_facts.base)
+		return;
+	HASH_ITER(hh, n->overlays, o, next) {
+		const struct model_network *network = model_network(n->model, o->id);
+
+		if (network)
+			plan_esp_node(&out, &n->self, network, node);
+	}
+}
+
+static uint32_t *encrypted_vnis(const struct net *n, size_t *ret_n)
+{
+	uint32_t *v = xcalloc(HASH_COUNT(n->overlays) + 1, sizeof(*v));
+	struct overlay *o, *next;
+	size_t count = 0;
+
+	HASH_ITER(hh, n->overlays, o, next)
+		if (o->facts.encrypted)
+			v[count++] = o->facts.vni;
+	*ret_n = count;
+	return v;
+}
+
 static struct netstate *wishes(struct net *n)
 {
 	struct netstate *s = netstate_new();
@@ -70,6 +147,7 @@ static struct netstate *wishes(struct net *n)
 	for (size_t i = 0; i < n->n_host_nets; i++)
 		plan_host_net(&each.out, &n->host_nets[i]);
 	put_task_ports(n, &each.out);
+	put_all_esp(n, &each.out);
 	return s;
 }
 
@@ -250,12 +328,16 @@ char *host_ruleset(struct net *n)
 	_cleanup_free_ char *table = plan_ingress_table(&n->self, n->host_facts.ingress);
 	_cleanup_free_ char *egress = n->host_facts.ingress ? plan_ingress_egress() : NULL;
 	_cleanup_free_ struct plan_local *locals = NULL;
+	_cleanup_free_ uint32_t *vnis = NULL;
 	struct each_node each = {.net = n, .text = &text};
 	struct port_slot *slot, *next;
-	size_t n_locals;
+	size_t n_locals, n_vnis;
 
 	locals = locals_of(n, &n_locals);
+	vnis = encrypted_vnis(n, &n_vnis);
 	strbuf_puts(&text, table);
+	if (n->features.esp)
+		plan_ingress_encrypted(&text, &n->self, vnis, n_vnis);
 	strbuf_puts(&text, egress ? egress : "");
 	if (n->host_facts.ingress)
 		model_each_node(n->model, put_node, &each);
@@ -309,6 +391,11 @@ struct work_sync sync_of_host(struct net *n, bool rulesets, bool repair)
 {
 	struct work_sync s = {.want = net_copy(n->host.want), .kinds = NET_SYNC_KINDS_HOST, .owns = plan_host_owns,
 			      .fill = true, .repair = repair};
+	size_t n_vnis;
+
+	free(encrypted_vnis(n, &n_vnis));
+	if (n->features.esp && n_vnis)
+		s.kinds |= NET_SYNC_KINDS_XFRM;
 
 	if (rulesets)
 		s.text = host_ruleset(n);

@@ -279,6 +279,7 @@ static void on_node(void *data, struct model_node *node, bool appears)
 	if (str_eq(node->id, n->node_id))
 		n->host_rebuild = true;
 	overlay_node(n, node, appears);
+	host_node_esp(n, node, appears);
 	if (n->host_programmed && n->host_facts.ingress && ingress) {
 		plan_host_node(&out, &n->self, ingress, node);
 		if (node->index && ipaddr_is_set(&node->address) && !str_eq(node->id, n->node_id))
@@ -294,6 +295,7 @@ static void on_network(void *data, struct model_network *network, bool appears)
 
 	if (network->ingress)
 		n->host_rebuild = true;
+	host_network(n, network, appears);
 	if (appears)
 		overlay_network(n, network);
 }
@@ -387,6 +389,9 @@ static void on_tick(uv_timer_t *timer)
 		work_job_free(job);
 	else
 		work_run(n->work, job, NULL, NULL);
+	if (n->host_changed)
+		net_flush(n, NULL, NULL);
+	n->host_changed = false;
 	if (!more)
 		uv_timer_stop(timer);
 }

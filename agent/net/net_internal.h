@@ -31,6 +31,7 @@
 #define NET_SYNC_KINDS_IPVS (1u << NETSTATE_IPVS_SERVICE | 1u << NETSTATE_IPVS_DEST)
 #define NET_SYNC_KINDS_HOST                                                                                             \
 	(NET_SYNC_KINDS_OVERLAY | 1u << NETSTATE_RULE)
+/* Only while a network here is encrypted. */
 #define NET_SYNC_KINDS_XFRM (1u << NETSTATE_XFRM_STATE | 1u << NETSTATE_XFRM_POLICY)
 
 struct space {
@@ -147,6 +148,7 @@ struct net {
 	unsigned *host_net_users;
 	size_t n_host_nets;
 	bool host_rebuild, host_programmed;
+	bool host_changed;     /* outside of a message: to be flushed */
 	struct port_slot *ports;
 	TAILQ_HEAD(, port_slot) dirty_ports;
 	struct heal *host_heal;
@@ -205,6 +207,11 @@ void host_service_dirty(struct net *n, const struct model_service *s);
 void host_flush(struct net *n);
 /* The whole ruleset. */
 char *host_ruleset(struct net *n);
+/* A network has got, or lost, its namespace here. */
+void host_overlay(struct net *n, const struct plan_net *net, bool appears);
+/* The network itself changes (keys). */
+void host_network(struct net *n, const struct model_network *network, bool appears);
+void host_node_esp(struct net *n, const struct model_node *node, bool appears);
 void host_net_use(struct net *n, const struct plan_net *net);
 void host_net_release(struct net *n, const struct plan_net *net);
 void host_leave(struct net *n, struct work_job *job);

@@ -161,6 +161,7 @@ struct overlay *overlay_use(struct net *n, const struct model_network *network)
 		vip_dirty(o, vip);
 	overlay_flushed(o);
 	o->heal = heal_open(n, o);
+	host_overlay(n, &o->facts, true);
 	log_debug("network_made", kv_str("network", o->id), kv_str("name", net_name(n, o->id)));
 	return o;
 }
@@ -200,7 +201,9 @@ bool overlay_expire(struct net *n, struct work_job *job, int64_t now, bool all)
 		}
 		work_unwatch(n->work, o->space.path);
 		work_destroy(job, o->space.path);
+		host_overlay(n, &o->facts, false);
 		overlay_free(o);
+		n->host_changed = true;
 	}
 	return more;
 }

@@ -92,6 +92,18 @@ char *plan_ingress_table(const struct plan_self *self, bool with_ingress)
 	return strbuf_take(&b);
 }
 
+/* The VNI stands behind 8 bytes of UDP and 4 of VXLAN (RFC 7348 section 5). */
+void plan_ingress_encrypted(struct strbuf *text, const struct plan_self *self, const uint32_t *vnis, size_t n)
+{
+	put_chain(text, "clear", "filter hook input priority filter - 1", NULL, 0);
+	if (!n)
+		return;
+	strbuf_printf(text, "add rule " TABLE "clear udp dport %u @th,96,24 { ", self->vxlan_port);
+	for (size_t i = 0; i < n; i++)
+		strbuf_printf(text, "%s0x%06x", i ? ", " : "", vnis[i]);
+	strbuf_puts(text, " } meta ipsec missing drop\n");
+}
+
 /* The mark ends here: the outer packet would inherit it, and be routed back into the device. */
 char *plan_ingress_egress(void)
 {

@@ -96,33 +96,51 @@ bool plan_network_owns(const struct netstate_entry *e)
 
 /*
  * IPVS finds a service by the mark, and the mark is the address's last four bytes: so the ruleset is the same whatever
- * services there are. The bridge has one MAC on all nodes (a task may take its neighbours along), but what this node sends
- * on to others must not look to them as sent by their own bridge.
+ * services there are. It ends here: the outer packet would inherit it, and the host may route by marks.
  */
-char *plan_network_text(const struct plan_self *self, const struct plan_net *net, uint32_t own_index)
+static void put_marking(struct strbuf *b, const struct plan_self *self)
 {
-	struct strbuf b = {0};
+	strbuf_puts(b, "add table inet skein\ndelete table inet skein\n"
+		       "table inet skein {\n"
+		       "\tchain marking {\n"
+		       "\t\ttype filter hook prerouting priority mangle; policy accept;\n"
+		       "\t\tiifname \"" BRIDGE "\" meta nfproto ipv4 meta mark set @nh,128,32\n");
+	if (self->gateway6.family)
+		strbuf_puts(b, "\t\tiifname \"" BRIDGE "\" meta nfproto ipv6 meta mark set @nh,288,32\n");
+	strbuf_puts(b, "\t}\n"
+		       "\tchain unmarking {\n"
+		       "\t\ttype filter hook postrouting priority mangle; policy accept;\n"
+		       "\t\toifname \"" BRIDGE "\" meta mark set 0\n"
+		       "\t}\n}\n");
+}
+
+/*
+ * The bridge has one MAC on all nodes (a task may take its neighbours along), but what this node sends on to others must
+ * not look to them as sent by their own bridge. What leaves an encrypted network is marked for the host's policies.
+ */
+static void put_egress(struct strbuf *b, const struct plan_net *net, uint32_t own_index, bool ipvs)
+{
 	struct mac bridge = bridge_mac(net), node = mac_of_node(own_index);
 	char from[MAC_TEXT_MAX], to[MAC_TEXT_MAX];
 
-	if (!self->ipvs)
-		return xstrdup("");
-	strbuf_puts(&b, "add table inet skein\ndelete table inet skein\n"
-			"table inet skein {\n"
-			"\tchain marking {\n"
-			"\t\ttype filter hook prerouting priority mangle; policy accept;\n"
-			"\t\tiifname \"" BRIDGE "\" meta nfproto ipv4 meta mark set @nh,128,32\n");
-	if (self->gateway6.family)
-		strbuf_puts(&b, "\t\tiifname \"" BRIDGE "\" meta nfproto ipv6 meta mark set @nh,288,32\n");
-	strbuf_puts(&b, "\t}\n}\n");
-	if (self->egress && own_index)
-		strbuf_printf(&b,
-			      "add table netdev skein\ndelete table netdev skein\n"
-			      "table netdev skein {\n"
-			      "\tchain out {\n"
-			      "\t\ttype filter hook egress device \"" VXLAN "\" priority 0; policy accept;\n"
-			      "\t\tether saddr %s ether saddr set %s\n"
-			      "\t}\n}\n",
-			      mac_format(&bridge, from), mac_format(&node, to));
+	strbuf_puts(b, "add table netdev skein\ndelete table netdev skein\n"
+		       "table netdev skein {\n"
+		       "\tchain out {\n"
+		       "\t\ttype filter hook egress device \"" VXLAN "\" priority 0; policy accept;\n");
+	if (ipvs && own_index)
+		strbuf_printf(b, "\t\tether saddr %s ether saddr set %s\n", mac_format(&bridge, from), mac_format(&node, to));
+	if (net->encrypted)
+		strbuf_printf(b, "\t\tmeta mark set 0x%08x\n", plan_esp_mark(net->vni));
+	strbuf_puts(b, "\t}\n}\n");
+}
+
+char *plan_network_text(const struct plan_self *self, const struct plan_net *net, uint32_t own_index)
+{
+	struct strbuf b = {0};
+
+	if (self->ipvs)
+		put_marking(&b, self);
+	if (self->egress && ((self->ipvs && own_index) || net->encrypted))
+		put_egress(&b, net, own_index, self->ipvs);
 	return strbuf_take(&b);
 }
