@@ -166,6 +166,11 @@ static int plan_port(struct attached *a, const pb_attachment *at, struct error *
 	return 0;
 }
 
+static uint32_t gateway_mtu(const struct net *n)
+{
+	return plan_mtu(n->self.underlay_mtu, n->self.gateway6.family);
+}
+
 static int plan_gateway(struct attached *a, struct error *err)
 {
 	struct plan_port *port = &a->plan.ports[a->plan.n_ports];
@@ -184,7 +189,7 @@ static int plan_gateway(struct attached *a, struct error *err)
 	port->ipv4 = a->gateway4;
 	port->ipv6 = a->gateway6;
 	port->mac = mac_of_address(&port->ipv4);
-	port->mtu = plan_mtu(a->net->self.underlay_mtu, a->net->self.gateway6.family);
+	port->mtu = gateway_mtu(a->net);
 	snprintf(port->name, sizeof(port->name), "eth%zu", a->plan.n_ports);
 	plan_port_name(a->id, (unsigned)a->plan.n_ports, port->outer);
 	a->plan.n_ports++;
@@ -467,6 +472,28 @@ void attached_endpoint(struct net *n, struct model_endpoint *e)
 	HASH_ITER(hh, n->attached, a, next)
 		if (a->planned && str_eq(a->task->service_id, e->service->id))
 			a->own_dirty = true;
+}
+
+void attached_refresh_all(struct net *n)
+{
+	struct attached *a, *next;
+
+	HASH_ITER(hh, n->attached, a, next) {
+		struct plan_out out = space_out(&a->space, false);
+
+		if (!a->planned)
+			continue;
+		for (size_t i = 0; i < a->plan.n_ports; i++) {
+			struct plan_port *port = &a->plan.ports[i];
+			struct overlay *o = overlay_find(n, port->net.id);
+
+			if (o)
+				port->mtu = port->net.mtu = o->facts.mtu;
+			else if (!*port->net.id)
+				port->mtu = gateway_mtu(n);
+		}
+		plan_task_base(&out, &n->self, &a->plan);
+	}
 }
 
 struct work_sync sync_of_attached(struct attached *a, bool rulesets, bool repair)

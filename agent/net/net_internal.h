@@ -247,6 +247,8 @@ void attached_open_names(void *data, struct netns *ns, struct error *err);
 char *attached_ruleset(struct attached *a);
 void attached_service(struct net *n, struct model_service *s, bool appears);
 void attached_endpoint(struct net *n, struct model_endpoint *e);
+/* The underlay's MTU has changed; after overlay_refresh_all(). */
+void attached_refresh_all(struct net *n);
 /* Deadlines and drains; true: there are more. */
 bool attached_tick(struct attached *a, int64_t now);
 void attached_free(struct attached *a);

@@ -204,6 +204,7 @@ static void link_found(void *data, struct work_job *job, const struct error *err
 	n->link_known = true;
 	n->host_rebuild = true;
 	overlay_refresh_all(n);
+	attached_refresh_all(n);
 	net_advance(n);
 }
 
