@@ -80,6 +80,8 @@ static void parse_network(const char *text, struct error *err)
 
 	if (c && !*c->network_id)
 		abort();
+	if (server && !*server)
+		abort();
 	if (line && (strchr(line, '\n') || !strchr(line, ' ')))
 		abort();
 	if (line)
