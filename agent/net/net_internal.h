@@ -4,7 +4,7 @@
  *   net.c      life, messages, one flush per change
  *   host.c     the host's part: skein0, skein-in, published ports
  *   overlay.c  namespaces of overlay networks
- *   attach.c   tasks: from waiting for their networks to the last connection
+ *   attach.c   tasks: from waiting for their networks to the last connection; attach_plan.c: what they need
  *   start.c    what the kernel can do, what an earlier agent left
  *   heal.c     watching and repairing; check.c: the same, asked for
  *
@@ -236,6 +236,15 @@ void overlay_flushed(struct overlay *o);
 bool overlay_expire(struct net *n, struct work_job *job, int64_t now, bool all);
 void overlay_free(struct overlay *o);
 unsigned overlay_kinds(const struct net *n);
+
+/* ---- attach_plan.c: what a task needs in every namespace that it touches */
+
+#define NET_PREDEFINED_BRIDGE "bridge" /* the gateway interface alone */
+/* Is all known that its plan needs? false with an error: it cannot be had; without: not yet. */
+bool attached_is_known(const struct attached *a, struct error *err);
+/* Wishes into every space. On error attached_unplan() still takes back what there is. */
+int attached_plan(struct attached *a, struct error *err);
+void attached_unplan(struct attached *a);
 
 /* ---- attach.c */
 

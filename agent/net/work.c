@@ -1,4 +1,4 @@
-#include "work.h"
+#include "work_internal.h"
 
 #include "nftdiff.h"
 
@@ -7,11 +7,8 @@
 #include "common/serial.h"
 #include "common/str.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <uthash.h>
 
 /* So many namespaces stay open at most; each holds a few descriptors. */
 #define OPEN_MAX 256
@@ -37,41 +34,6 @@ struct work_job {
 	STAILQ_HEAD(, step) steps;
 	work_done_cb done;
 	void *data;
-};
-
-/* An open namespace. Serial thread only. */
-struct handle {
-	UT_hash_handle hh;
-	TAILQ_ENTRY(handle) used;
-	struct netns *ns;
-	bool watched;
-	char path[];
-};
-
-/* Loop thread. */
-struct watch {
-	UT_hash_handle hh;
-	uv_poll_t poll;
-	struct work *work;
-	void (*cb)(void *data);
-	void *data;
-	int fd;
-	bool polling, changed, reading, gone;
-	char path[];
-};
-
-struct work {
-	struct serial *serial;
-	uv_loop_t *loop;
-	char *scratch;
-	struct watch *watches; /* loop thread */
-	void (*closed)(void *data);
-	void *closed_data;
-	/* serial thread only */
-	struct netns *host;
-	struct handle *handles;
-	TAILQ_HEAD(, handle) lru;
-	unsigned n_open;
 };
 
 struct work *work_new(uv_loop_t *loop, const char *scratch)
@@ -218,7 +180,7 @@ static struct netns *open_host(struct work *w, struct error *err)
 	return w->host;
 }
 
-static struct handle *find_handle(struct work *w, const char *path)
+struct handle *work_find(struct work *w, const char *path)
 {
 	struct handle *h;
 
@@ -226,14 +188,14 @@ static struct handle *find_handle(struct work *w, const char *path)
 	return h;
 }
 
-static struct netns *open_ns(struct work *w, const char *path, struct error *err)
+struct netns *work_open(struct work *w, const char *path, struct error *err)
 {
 	struct netns *host = open_host(w, err), *ns;
 	struct handle *h;
 
 	if (!path || !host)
 		return host;
-	h = find_handle(w, path);
+	h = work_find(w, path);
 	if (h) {
 		TAILQ_REMOVE(&w->lru, h, used);
 		TAILQ_INSERT_TAIL(&w->lru, h, used);
@@ -254,7 +216,7 @@ static struct netns *open_ns(struct work *w, const char *path, struct error *err
 
 static void close_ns(struct work *w, const char *path)
 {
-	struct handle *h = find_handle(w, path);
+	struct handle *h = work_find(w, path);
 
 	if (h)
 		handle_close(w, h);
@@ -441,7 +403,7 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 		close_ns(w, s->path);
 		return netns_destroy(s->path, err);
 	}
-	ns = open_ns(w, s->path, err);
+	ns = work_open(w, s->path, err);
 	if (!ns)
 		return -1;
 	switch (s->kind) {
@@ -522,135 +484,6 @@ void work_run(struct work *w, struct work_job *job, work_done_cb done, void *dat
 	serial_run(w->serial, run_job, job_done, job);
 }
 
-/* ---- watching */
-
-static void watch_freed(uv_handle_t *handle)
-{
-	struct watch *watch = handle->data;
-
-	close(watch->fd);
-	free(watch);
-}
-
-/* Its descriptor may be read on the thread right now: it goes when that is over. */
-static void watch_end(struct watch *watch)
-{
-	if (watch->polling)
-		uv_poll_stop(&watch->poll);
-	watch->polling = false;
-	if (watch->reading)
-		return;
-	if (watch->fd >= 0) {
-		watch->poll.data = watch;
-		uv_close((uv_handle_t *)&watch->poll, watch_freed);
-	} else {
-		free(watch);
-	}
-}
-
-static const char *watch_path(const struct watch *watch)
-{
-	return *watch->path ? watch->path : NULL;
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void watch_opened(void *data)
-{
-	struct watch *watch = data;
-
-	watch->reading = false;
-	if (watch->fd >= 0 && uv_poll_init(watch->work->loop, &watch->poll, watch->fd) != 0) {
-		close(watch->fd);
-		watch->fd = -1;
-	}
-	if (watch->gone) {
-		watch_end(watch);
-		return;
-	}
-	if (watch->fd < 0)
-		return; /* the slow check remains */
-	watch->poll.data = watch;
-	watch->polling = true;
-	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
-}
-
-static void watch_open(void *data)
-{
-	struct watch *watch = data;
-	struct work *w = watch->work;
-	struct netns *ns = open_ns(w, watch_path(watch), NULL);
-	struct handle *h = watch_path(watch) ? find_handle(w, watch->path) : NULL;
-
-	watch->fd = ns ? netns_watch_open(ns, NULL) : -1;
-	if (watch->fd >= 0) /* our own: the namespace may close before the loop has let go of it */
-		watch->fd = fcntl(watch->fd, F_DUPFD_CLOEXEC, 0);
-	if (h)
-		h->watched = true;
-}
-
-static void watch_read(void *data)
-{
-	struct watch *watch = data;
-	struct handle *h = watch_path(watch) ? find_handle(watch->work, watch->path) : NULL;
-	struct netns *ns = watch_path(watch) ? (h ? h->ns : NULL) : watch->work->host;
-
-	watch->changed = ns && netns_watch_read(ns);
-}
-
-static void watch_was_read(void *data)
-{
-	struct watch *watch = data;
-
-	watch->reading = false;
-	if (watch->gone) {
-		watch_end(watch);
-		return;
-	}
-	watch->polling = true;
-	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
-	if (watch->changed)
-		watch->cb(watch->data);
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct watch *watch = poll->data;
-
-	uv_poll_stop(poll);
-	watch->polling = false;
-	if (status < 0)
-		return;
-	watch->reading = true;
-	serial_run(watch->work->serial, watch_read, watch_was_read, watch);
-}
-
-void work_watch(struct work *w, const char *path, void (*cb)(void *data), void *data)
-{
-	struct watch *watch = xcalloc(1, sizeof(*watch) + (path ? strlen(path) : 0) + 1);
-
-	strcpy(watch->path, path ? path : "");
-	watch->work = w;
-	watch->cb = cb;
-	watch->data = data;
-	watch->fd = -1;
-	watch->reading = true;
-	HASH_ADD_STR(w->watches, path, watch);
-	serial_run(w->serial, watch_open, watch_opened, watch);
-}
-
-void work_unwatch(struct work *w, const char *path)
-{
-	struct watch *watch;
-
-	HASH_FIND_STR(w->watches, path ? path : "", watch);
-	if (!watch)
-		return;
-	HASH_DEL(w->watches, watch);
-	watch->gone = true;
-	watch_end(watch);
-}
-
 /* ---- end */
 
 static void close_all(void *data)
@@ -681,7 +514,7 @@ void work_close(struct work *w, void (*closed)(void *data), void *data)
 	w->closed = closed;
 	w->closed_data = data;
 	HASH_ITER(hh, w->watches, watch, next)
-		work_unwatch(w, watch_path(watch));
+		work_unwatch(w, *watch->path ? watch->path : NULL);
 	serial_run(w->serial, close_all, NULL, w);
 	serial_close(w->serial, serial_closed, w);
 }
