@@ -5,194 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "netoverlay/netns.h"
-#include "netoverlay/netstate.h"
-
-#include "common/clock.h"
-#include "common/error.h"
-#include "common/mem.h"
-#include "common/str.h"
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define RTNL_KINDS                                                                                                   \
-	(1u << NETSTATE_LINK | 1u << NETSTATE_ADDR | 1u << NETSTATE_ROUTE | 1u << NETSTATE_RULE | 1u << NETSTATE_NEIGH | \
-	 1u << NETSTATE_FDB | 1u << NETSTATE_SYSCTL)
-
-static char dir[64];
-
-static void ok(int r, const struct error *err)
-{
-	if (r < 0)
-		print_error("%s\n", err->msg);
-	assert_int_equal(r, 0);
-}
-
-static struct ipaddr ip(const char *s)
-{
-	struct ipaddr a;
-	struct error err = ERROR_INIT;
-
-	ok(ipaddr_parse(s, &a, &err), &err);
-	return a;
-}
-
-static struct mac mac(const char *s)
-{
-	struct mac m;
-	struct error err = ERROR_INIT;
-
-	ok(mac_parse(s, &m, &err), &err);
-	return m;
-}
-
-/* ---- a namespace of the test with its wishes */
-
-struct place {
-	char path[128];
-	struct netns *ns;
-	struct netstate *want;
-};
-
-static void place_open(struct place *p, const char *name, struct netns *outer)
-{
-	struct error err = ERROR_INIT;
-
-	snprintf(p->path, sizeof(p->path), "%s/%s", dir, name);
-	ok(netns_create(p->path, &err), &err);
-	p->ns = netns_open(p->path, outer, &err);
-	ok(p->ns ? 0 : -1, &err);
-	p->want = netstate_new();
-}
-
-static void place_close(struct place *p)
-{
-	struct error err = ERROR_INIT;
-
-	netns_close(p->ns);
-	netstate_free(p->want);
-	ok(netns_destroy(p->path, &err), &err);
-	ok(netns_destroy(p->path, &err), &err); /* again: fine */
-}
-
-static void want(struct place *p, struct netstate_entry e)
-{
-	netstate_put(p->want, &e);
-}
-
-static void link_(struct place *p, struct netstate_link l)
-{
-	want(p, (struct netstate_entry){.kind = NETSTATE_LINK, .link = l});
-}
-
-static void addr(struct place *p, const char *link, const char *a)
-{
-	struct netstate_entry e = {.kind = NETSTATE_ADDR, .addr.addr = ip(a)};
-
-	strcpy(e.addr.link, link);
-	want(p, e);
-}
-
-static void neigh(struct place *p, const char *link, const char *a, const char *m)
-{
-	struct netstate_entry e = {.kind = NETSTATE_NEIGH, .neigh = {.addr = ip(a), .mac = mac(m)}};
-
-	strcpy(e.neigh.link, link);
-	want(p, e);
-}
-
-static void fdb(struct place *p, const char *link, const char *m, const char *dst)
-{
-	struct netstate_entry e = {.kind = NETSTATE_FDB, .fdb = {.mac = mac(m), .dst = ip(dst)}};
-
-	strcpy(e.fdb.link, link);
-	want(p, e);
-}
-
-static void route(struct place *p, struct netstate_route r)
-{
-	want(p, (struct netstate_entry){.kind = NETSTATE_ROUTE, .route = r});
-}
-
-static size_t apply(struct place *p)
-{
-	struct netstate_ops ops;
-	struct error err = ERROR_INIT;
-	size_t n;
-
-	netstate_take_changes(p->want, &ops);
-	ok(netns_apply(p->ns, ops.v, ops.n, NULL, &err), &err);
-	n = ops.n;
-	netstate_ops_fini(&ops);
-	return n;
-}
-
-/* What differs between wishes and the kernel. */
-static size_t differences(struct place *p, struct netstate_ops *ret)
-{
-	struct netstate *have = netstate_new();
-	struct netstate_ops ops;
-	struct error err = ERROR_INIT;
-
-	ok(netns_dump(p->ns, RTNL_KINDS, p->want, have, &err), &err);
-	netstate_diff(p->want, have, RTNL_KINDS, &ops);
-	netstate_free(have);
-	for (size_t i = 0; i < ops.n && !ret; i++) {
-		char text[NETSTATE_ENTRY_TEXT_MAX];
-
-		print_message("%s %s %s\n", ops.v[i].del ? "extra" : "missing", netstate_kind_name(ops.v[i].entry.kind),
-			      netstate_entry_text(&ops.v[i].entry, text));
-	}
-	size_t n = ops.n;
-
-	if (ret)
-		*ret = ops;
-	else
-		netstate_ops_fini(&ops);
-	return n;
-}
-
-/* ---- cases */
-
-/* The host's part: an underlay device. */
-static void underlay(struct place *p, const char *peer_ns, const char *name, const char *peer, const char *address)
-{
-	struct netstate_link l = {.kind = LINK_VETH, .mtu = 1500, .up = true};
-
-	if (!*peer_ns) { /* one host alone: any device does */
-		l.kind = LINK_BRIDGE;
-		peer = "";
-	}
-	strcpy(l.name, name);
-	strcpy(l.peer, peer);
-	strcpy(l.peer_ns, peer_ns);
-	link_(p, l);
-	addr(p, name, address);
-}
-
-static void overlay(struct place *p, const char *local, const char *gateway)
-{
-	link_(p, (struct netstate_link){.name = "br0", .kind = LINK_BRIDGE, .mtu = 1450, .mac = mac("02:42:0a:00:01:01"), .up = true});
-	link_(p, (struct netstate_link){.name = "vx0", .kind = LINK_VXLAN, .vni = 4100, .port = 4789, .local = ip(local),
-					.mtu = 1450, .master = "br0", .up = true});
-	addr(p, "br0", gateway);
-	want(p, (struct netstate_entry){.kind = NETSTATE_SYSCTL, .sysctl = {.name = "net/ipv4/conf/br0/rp_filter", .value = "0"}});
-	want(p, (struct netstate_entry){.kind = NETSTATE_RULE, .rule = {.family = AF_INET, .priority = 94, .table = 94,
-									   .fwmark = 0x5e000000, .fwmask = 0xff000000}});
-	route(p, (struct netstate_route){.table = 94, .dst = {.family = AF_INET}, .link = "br0", .via = ip("10.0.1.200"), .onlink = true});
-	route(p, (struct netstate_route){.dst = ip("10.0.1.77"), .local = true, .link = "lo", .src = ip(gateway)});
-}
+#include "integration/netoverlay/place.h"
 
 static void applying_twice_changes_nothing(void **state)
 {
@@ -428,33 +241,6 @@ static void rulesets_are_transactions_and_listed(void **state)
 	place_close(&p);
 }
 
-static void changes_by_others_are_noticed(void **state)
-{
-	struct place p;
-	struct error err = ERROR_INIT;
-	char command[300];
-	struct pollfd pfd = {.events = POLLIN};
-
-	place_open(&p, "host", NULL);
-	pfd.fd = netns_watch_open(p.ns, &err);
-	assert_true(pfd.fd >= 0);
-	link_(&p, (struct netstate_link){.name = "b0", .kind = LINK_BRIDGE, .mac = mac("02:42:0a:00:01:01")});
-	addr(&p, "b0", "10.0.2.1/24");
-	apply(&p);
-	/* The kernel's own doing behind it: addresses of IPv6, the carrier. */
-	while (poll(&pfd, 1, 300) == 1)
-		netns_watch_read(p.ns);
-	neigh(&p, "b0", "10.0.2.5", "02:42:0a:00:02:05");
-	apply(&p);
-	assert_false(netns_watch_read(p.ns));
-	snprintf(command, sizeof(command), "nsenter --net=%s ip neigh del 10.0.2.5 dev b0", p.path);
-	assert_int_equal(system(command), 0);
-	assert_int_equal(poll(&pfd, 1, 5000), 1);
-	assert_true(netns_watch_read(p.ns));
-	assert_false(netns_watch_read(p.ns));
-	place_close(&p);
-}
-
 static void connections_are_counted(void **state)
 {
 	struct place p;
@@ -481,113 +267,153 @@ static void connections_are_counted(void **state)
 	assert_int_equal(n, 1); /* the client's end has another port */
 	ok(netns_tcp_connections(p.ns, (uint16_t[]){9}, 1, &n, &err), &err);
 	assert_int_equal(n, 0);
+	ok(netns_tcp_connections(p.ns, (uint16_t[]){9, ntohs(sa.sin_port)}, 2, &n, &err), &err);
+	assert_int_equal(n, 1);
+	close(client); /* its server has not noticed: it may still have something to say */
+	for (int i = 0; i < 50 && n != 1; i++)
+		poll(NULL, 0, 10);
+	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
+	assert_int_equal(n, 1);
 	close(fd);
 	close(back);
-	close(server);
-	close(client);
+	close(server); /* with what it had not accepted */
+	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
+	assert_int_equal(n, 0);
 	place_close(&p);
 }
 
-static void kinds_of_links(void **state)
+/* Elements of sets and maps come in one order, in whatever order they were put. */
+static void rulesets_look_the_same_when_they_are(void **state)
 {
-	struct netns_features f;
+	static const char *const maps[] = {"10.0.1.1 : 1, 10.0.1.2 : 2, 10.0.1.200 : 3, 10.0.1.7 : 4",
+					   "10.0.1.200 : 3, 10.0.1.7 : 4, 10.0.1.2 : 2, 10.0.1.1 : 1"};
+	char *listing[ARRAY_SIZE(maps)];
 	struct error err = ERROR_INIT;
-	struct place host, task;
 
-	ok(netns_probe(&f, &err), &err);
-	print_message("vxlan %d macvlan %d ipvlan %d vlan %d ipvs %d nftables %d egress %d esp %d\n", f.vxlan, f.macvlan, f.ipvlan,
-		      f.vlan, f.ipvs, f.nftables, f.nft_egress, f.esp);
-	assert_true(f.vxlan && f.nftables);
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		_cleanup_free_ char *text = NULL;
+		struct place p;
+
+		place_open(&p, "host", NULL);
+		text = xasprintf("add table inet skein\n"
+				 "add map inet skein vips { type ipv4_addr : mark; elements = { %s } }\n"
+				 "add chain inet skein c { type filter hook prerouting priority mangle; }\n"
+				 "add rule inet skein c meta mark set ip daddr map @vips counter\n",
+				 maps[i]);
+		ok(netns_nft(p.ns, text, NULL, &err), &err);
+		ok(netns_nft_list(p.ns, "inet skein", &listing[i], &err), &err);
+		place_close(&p);
+	}
+	assert_string_equal(listing[0], listing[1]);
+	assert_null(strstr(listing[0], "packets")); /* counters' values are no part of it */
+	free(listing[0]);
+	free(listing[1]);
+}
+
+static void ten_thousand_are_read(void **state)
+{
+	struct place host, net;
+	int64_t began;
+
 	place_open(&host, "host", NULL);
-	underlay(&host, "", "u0", "", "10.77.0.1/24");
-	underlay(&host, "", "u1", "", "10.78.0.1/24");
-	apply(&host);
-	place_open(&task, "task", host.ns);
-	if (f.macvlan)
-		link_(&task, (struct netstate_link){.name = "m0", .kind = LINK_MACVLAN, .parent = "u0", .mode = "bridge", .up = true});
-	if (f.ipvlan)
-		link_(&task, (struct netstate_link){.name = "i0", .kind = LINK_IPVLAN, .parent = "u1", .mode = "l2", .up = true});
-	if (f.vlan)
-		link_(&host, (struct netstate_link){.name = "v0", .kind = LINK_VLAN, .parent = "u0", .vlan_id = 7, .up = true});
-	apply(&host);
-	apply(&task);
-	assert_int_equal(differences(&host, NULL), 0);
-	assert_int_equal(differences(&task, NULL), 0);
-	place_close(&task);
+	place_open(&net, "net", host.ns);
+	overlay(&net, "10.77.0.1", "10.0.0.1/16");
+	apply(&net);
+	for (unsigned i = 0; i < 5000; i++) {
+		char a[24], m[20];
+
+		snprintf(a, sizeof(a), "10.0.%u.%u", 2 + i / 250, 1 + i % 250);
+		snprintf(m, sizeof(m), "02:42:0a:00:%02x:%02x", 2 + i / 250, 1 + i % 250);
+		neigh(&net, "vx0", a, m);
+		fdb(&net, "vx0", m, "10.77.0.2");
+	}
+	began = clock_mono_ns();
+	assert_int_equal(apply(&net), 10000);
+	print_message("10000 entries in %.1f ms\n", (clock_mono_ns() - began) / 1e6);
+	began = clock_mono_ns();
+	assert_int_equal(differences(&net, NULL), 0);
+	print_message("compared in %.1f ms\n", (clock_mono_ns() - began) / 1e6);
+	inside(&net, "bridge fdb show dev vx0 | grep -c 10.77.0.2 | grep -qx 5000");
+	place_close(&net);
 	place_close(&host);
 }
 
-static void balancer_entries(void **state)
+static ino_t own_namespace(void)
 {
-	const unsigned kinds = 1u << NETSTATE_IPVS_SERVICE | 1u << NETSTATE_IPVS_DEST;
+	struct stat st;
+
+	assert_int_equal(stat("/proc/thread-self/ns/net", &st), 0);
+	return st.st_ino;
+}
+
+static void note_namespace(void *data)
+{
+	*(ino_t *)data = own_namespace();
+}
+
+static void threads_come_back(void **state)
+{
 	struct netns_features f;
 	struct error err = ERROR_INIT;
-	struct netstate_ops ops;
-	struct netstate *have = netstate_new();
+	ino_t before = own_namespace(), in = 0, again = 0;
 	struct place p;
 
-	ok(netns_probe(&f, &err), &err);
-	if (!f.ipvs)
-		skip();
 	place_open(&p, "host", NULL);
-	want(&p, (struct netstate_entry){.kind = NETSTATE_IPVS_SERVICE, .ipvs_service = {.fwmark = 7, .scheduler = "rr", .addr.family = AF_INET}});
-	for (int i = 0; i < 3; i++) {
-		char a[24];
-
-		snprintf(a, sizeof(a), "10.0.1.%d", 5 + i);
-		want(&p, (struct netstate_entry){.kind = NETSTATE_IPVS_DEST,
-						 .ipvs_dest = {.fwmark = 7, .service.family = AF_INET, .addr = ip(a), .weight = 1}});
-	}
-	assert_int_equal(apply(&p), 4);
-	want(&p, (struct netstate_entry){.kind = NETSTATE_IPVS_DEST,
-					 .ipvs_dest = {.fwmark = 7, .service.family = AF_INET, .addr = ip("10.0.1.5"), .weight = 0}});
-	assert_int_equal(apply(&p), 1);
-	ok(netns_dump(p.ns, kinds, p.want, have, &err), &err);
-	assert_int_equal(netstate_count(have), 4);
-	netstate_diff(p.want, have, kinds, &ops);
-	assert_int_equal(ops.n, 0);
-	netstate_ops_fini(&ops);
-	netstate_free(have);
+	assert_int_equal(own_namespace(), before);
+	ok(netns_run(p.ns, note_namespace, &in, &err), &err);
+	assert_true(in != before);
+	assert_int_equal(own_namespace(), before);
+	ok(netns_create(p.path, &err), &err); /* it is there: stays as it is */
+	ok(netns_run(p.ns, note_namespace, &again, &err), &err);
+	assert_int_equal(again, in);
+	inside(&p, "ip link show lo | grep -q UP");
+	ok(netns_probe(&f, &err), &err);
+	assert_int_equal(own_namespace(), before);
 	place_close(&p);
 }
 
-static void esp_entries(void **state)
+static void files_that_are_no_namespaces(void **state)
 {
-	const unsigned kinds = 1u << NETSTATE_XFRM_STATE | 1u << NETSTATE_XFRM_POLICY;
-	struct netns_features f;
 	struct error err = ERROR_INIT;
-	struct netstate_ops ops;
-	struct netstate *have = netstate_new();
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/absent", dir);
+	assert_null(netns_open(path, NULL, &err));
+	assert_non_null(strstr(err.msg, path));
+	ok(netns_destroy(path, &err), &err);
+	snprintf(path, sizeof(path), "%s/absent/x", dir);
+	assert_int_equal(netns_create(path, &err), -1);
+	/* Left by a crash, or by a boot. */
+	snprintf(path, sizeof(path), "%s/left", dir);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_null(netns_open(path, NULL, &err));
+	ok(netns_create(path, &err), &err);
+	ok(netns_create(path, &err), &err);
+	ok(netns_destroy(path, &err), &err);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void the_link_of_an_address(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct ipaddr a = ip("10.77.0.1"), other = ip("10.77.0.9");
+	char name[IFNAMSIZ];
+	uint32_t mtu;
 	struct place p;
 
-	ok(netns_probe(&f, &err), &err);
-	if (!f.esp)
-		skip();
 	place_open(&p, "host", NULL);
-	want(&p, (struct netstate_entry){.kind = NETSTATE_XFRM_STATE,
-					 .xfrm_state = {.src = ip("10.77.0.1"), .dst = ip("10.77.0.2"), .spi = 4097, .reqid = 5, .key = {1, 2, 3}}});
-	want(&p, (struct netstate_entry){.kind = NETSTATE_XFRM_POLICY,
-					 .xfrm_policy = {.out = true, .src = ip("10.77.0.1"), .dst = ip("10.77.0.2"), .port = 4789,
-							 .mark = 0xd0c4, .mask = 0xffff, .spi = 4097, .reqid = 5, .required = true}});
-	assert_int_equal(apply(&p), 2);
-	ok(netns_dump(p.ns, kinds, p.want, have, &err), &err);
-	netstate_diff(p.want, have, kinds, &ops);
-	assert_int_equal(ops.n, 0);
-	netstate_ops_fini(&ops);
-	netstate_free(have);
+	link_(&p, (struct netstate_link){.name = "u0", .kind = LINK_BRIDGE, .mtu = 1400, .up = true});
+	addr(&p, "u0", "10.77.0.1/24");
+	apply(&p);
+	ok(netns_link_of_address(p.ns, &a, name, &mtu, &err), &err);
+	assert_string_equal(name, "u0");
+	assert_int_equal(mtu, 1400);
+	assert_int_equal(netns_link_of_address(p.ns, &other, name, &mtu, &err), -1);
+	assert_int_equal(err.code, ERR_NOT_FOUND);
 	place_close(&p);
-}
-
-static int setup(void **state)
-{
-	strcpy(dir, "/tmp/skein-netns.XXXXXX");
-	/* Mounts and links of this test are its own. */
-	return !mkdtemp(dir) || unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0;
-}
-
-static int teardown(void **state)
-{
-	return rmdir(dir);
 }
 
 int main(void)
@@ -600,12 +426,13 @@ int main(void)
 		cmocka_unit_test(many_entries_in_one_call),
 		cmocka_unit_test(failures_are_counted_and_named),
 		cmocka_unit_test(rulesets_are_transactions_and_listed),
-		cmocka_unit_test(changes_by_others_are_noticed),
+		cmocka_unit_test(rulesets_look_the_same_when_they_are),
+		cmocka_unit_test(ten_thousand_are_read),
+		cmocka_unit_test(threads_come_back),
+		cmocka_unit_test(files_that_are_no_namespaces),
+		cmocka_unit_test(the_link_of_an_address),
 		cmocka_unit_test(connections_are_counted),
-		cmocka_unit_test(kinds_of_links),
-		cmocka_unit_test(balancer_entries),
-		cmocka_unit_test(esp_entries),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
