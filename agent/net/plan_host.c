@@ -170,9 +170,11 @@ void plan_host_port(const struct plan_out *out, const struct plan_self *self, co
 		plan_link_name(port->net.id, e.link.master);
 	/*
 	 * Tasks reach each other over their networks only. With br_netfilter the ruleset sees to that: what it sends from
-	 * one of them to another (a published port of this host) stays in the bridge then, and isolation would stop it.
+	 * one of them to another (a published port of this host) stays in the bridge then, and isolation would stop it;
+	 * what one sends to itself that way goes out where it came in.
 	 */
 	e.link.isolated = gateway && !self->bridge_nf_on;
+	e.link.hairpin = gateway && self->bridge_nf_on;
 	plan_put(out, &e);
 }
 

@@ -35,6 +35,7 @@ static void put_objects(struct strbuf *b)
 		"map " TABLE "ingress { type inet_proto . inet_service : verdict; }",
 		"map " TABLE "hostports { type inet_proto . inet_service : verdict; }",
 		"map " TABLE "marks { type ether_addr : mark; }",
+		"map " TABLE "zones { typeof ether saddr : ct zone; }",
 		"set " TABLE "own4 { type ipv4_addr . ipv4_addr; }",
 		"set " TABLE "own6 { type ipv6_addr . ipv6_addr; }",
 	};
@@ -54,6 +55,10 @@ static void put_objects(struct strbuf *b)
 /* The mark of a connection says by which node it came in; packets carry it to find the way back (and in, for rp_filter). */
 static void put_marking(struct strbuf *b)
 {
+	/* One client's port may be connected to several nodes: those are different connections, and they differ here by the
+	 * node alone. Replies are told apart by what the task sees: where two are alike it sees another port of the client. */
+	PUT_CHAIN(b, "zoning", "filter hook prerouting priority raw",
+		  "iifname \"" PLAN_INGRESS_LINK "\" ct original zone set ether saddr map @zones");
 	PUT_CHAIN(b, "marking", "filter hook prerouting priority mangle",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct state new ct mark set ether saddr map @marks",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct direction original ct mark & 0xff000000 == 0x5e000000 "
@@ -126,6 +131,7 @@ void plan_ingress_node(struct strbuf *text, const struct model_network *ingress,
 
 	mac_format(&mac, m);
 	strbuf_printf(text, "%s element " TABLE "marks { %s : 0x%08x }\n", verb, m, PLAN_MARK | node->index);
+	strbuf_printf(text, "%s element " TABLE "zones { %s : %u }\n", verb, m, node->index);
 	strbuf_printf(text, "%s element netdev skein macs { 0x%08x : %s }\n", verb, PLAN_MARK | node->index, m);
 	if (ipaddr_is_set(&to))
 		strbuf_printf(text, "%s element " TABLE "own%d { %s . %s }\n", verb, node->address.family == AF_INET ? 4 : 6,

@@ -9,6 +9,8 @@
  *                                     answered and by how many host names; fails when one was not answered
  *   netecho load ADDRESS PORT FILE N  N at a time, each a new connection with one question, until FILE exists; prints
  *                                     "ok=<n> failed=<n>" and the first failures; fails when one failed
+ *
+ * NETECHO_PORT in the environment: the port that ask and hold connect from.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -226,6 +228,20 @@ static int serve(int argc, char **argv)
 
 /* ---------------------------------------------------------------- the other end */
 
+static int own_port; /* 0 = any */
+
+static void bind_port(int fd, int family)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)own_port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)own_port)};
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (own_port && bind(fd, family == AF_INET ? (void *)&four : (void *)&six,
+			     family == AF_INET ? sizeof(four) : sizeof(six)) < 0)
+		die("bind");
+}
+
 static int open_to(int type, const char *address, const char *port)
 {
 	struct sockaddr_storage to = {0};
@@ -249,6 +265,7 @@ static int open_to(int type, const char *address, const char *port)
 	fd = socket(to.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (type == SOCK_STREAM)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	bind_port(fd, to.ss_family);
 	if (connect(fd, (void *)&to, len) < 0 && errno != EINPROGRESS) {
 		close(fd);
 		return -1;
@@ -407,6 +424,7 @@ int main(int argc, char **argv)
 {
 	int r = 2;
 
+	own_port = getenv("NETECHO_PORT") ? atoi(getenv("NETECHO_PORT")) : 0;
 	gethostname(host, sizeof(host) - 1);
 	if (argc > 2 && strcmp(argv[1], "serve") == 0)
 		r = serve(argc - 2, argv + 2);

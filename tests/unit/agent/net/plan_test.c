@@ -238,6 +238,7 @@ static void other_drivers(void **state)
 	free(host);
 	host = plan_text(f.s);
 	assert_hasnt(host, "isolated");
+	assert_has(host, "master skein0 hairpin up\n");
 	assert_int_equal(netstate_count(f.s), 5);
 	teardown(&f);
 }
