@@ -4,7 +4,9 @@
 #include "common/mem.h"
 
 #include <stdio.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* ---------------------------------------------------------------- what it holds */
 
@@ -366,12 +368,73 @@ static void fill(struct net *n)
 	n->host_programmed = true;
 }
 
+/* ---- flows to whom is gone */
+
+void host_forget(struct net *n, const struct ipaddr *address, uint8_t protocol, uint16_t port)
+{
+	if (!ipaddr_is_set(address))
+		return;
+	n->host_gone = xreallocarray(n->host_gone, n->n_host_gone + 1, sizeof(*n->host_gone));
+	n->host_gone[n->n_host_gone++] = (struct ctforget){*address, protocol, port};
+}
+
+void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears)
+{
+	if (appears || !e->ready || !n->host_facts.ingress || str_eq(e->node->id, n->node_id) || !e->service->pb ||
+	    !e->service->pb->n_ports)
+		return;
+	strv_add(&n->left, e->service->id);
+	strv_add(&n->left, e->node->id);
+}
+
+static bool serves(const struct model_service *s, const struct model_node *node)
+{
+	const struct model_endpoint *e;
+
+	LIST_FOREACH(e, &s->endpoints, of_service)
+		if (e->ready && e->node == node)
+			return true;
+	return false;
+}
+
+/* Connections end by themselves; a client that keeps sending datagrams would have the dead end for as long as it does. */
+static void forget_datagrams(struct net *n, const struct model_service *s, const struct model_node *node)
+{
+	const struct model_network *ingress = model_ingress(n->model);
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; ingress && i < s->pb->n_ports; i++) {
+		const pb_port *p = s->pb->ports[i];
+
+		if (p->mode != PUBLISH_INGRESS || !str_eq(p->protocol, "udp"))
+			continue;
+		for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
+			struct ipaddr a = plan_ingress_address(ingress, node->index, families[f]);
+
+			host_forget(n, &a, IPPROTO_UDP, (uint16_t)p->published);
+		}
+	}
+}
+
+static void flush_left(struct net *n)
+{
+	for (size_t i = 0; i + 1 < n->left.n; i += 2) {
+		const struct model_service *s = model_service(n->model, n->left.v[i]);
+		const struct model_node *node = model_node(n->model, n->left.v[i + 1]);
+
+		if (s && node && !serves(s, node))
+			forget_datagrams(n, s, node);
+	}
+	strv_fini(&n->left);
+}
+
 void host_flush(struct net *n)
 {
 	_cleanup_free_ struct plan_local *locals = NULL;
 	struct port_slot *slot;
 	size_t n_locals;
 
+	flush_left(n);
 	if (!n->host_facts.base)
 		return;
 	if (n->host.fill || n->host.sync) {
@@ -439,6 +502,8 @@ void host_free(struct net *n)
 {
 	forget_ports(n);
 	heal_close(n->host_heal);
+	strv_fini(&n->left);
+	free(n->host_gone);
 	space_fini(&n->host);
 	free(n->host_nets);
 	free(n->host_net_users);

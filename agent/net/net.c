@@ -222,6 +222,40 @@ static void flush_entries(struct net *n, struct work_job *job)
 			apply_space(job, &a->space, sync_attached, a);
 }
 
+static void forget_in_tasks(struct net *n, struct work_job *job, const struct overlay *o, const struct ipaddr *gone,
+			    size_t n_gone)
+{
+	struct attached *a, *next;
+
+	HASH_ITER(hh, n->attached, a, next) {
+		struct ctforget *v;
+
+		if (!a->planned || !a->table || !attached_in(a, o->id))
+			continue;
+		v = xcalloc(n_gone, sizeof(*v));
+		for (size_t i = 0; i < n_gone; i++)
+			v[i].address = gone[i];
+		work_forget(job, a->space.path, v, n_gone);
+	}
+}
+
+/* Behind the rulesets, so that what comes next is balanced by the new ones. */
+static void flush_gone(struct net *n, struct work_job *job)
+{
+	struct overlay *o, *next;
+
+	HASH_ITER(hh, n->overlays, o, next) {
+		size_t n_gone;
+		_cleanup_free_ struct ipaddr *gone = overlay_take_gone(o, &n_gone);
+
+		if (n_gone)
+			forget_in_tasks(n, job, o, gone, n_gone);
+	}
+	if (n->n_host_gone)
+		work_forget(job, NULL, TAKE_PTR(n->host_gone), n->n_host_gone);
+	n->n_host_gone = 0;
+}
+
 static void flush_texts(struct net *n, struct work_job *job)
 {
 	struct overlay *o, *o_next;
@@ -255,6 +289,7 @@ void net_flush(struct net *n, work_done_cb done, void *data)
 	flush_creations(n, job);
 	flush_entries(n, job);
 	flush_texts(n, job);
+	flush_gone(n, job);
 	if (work_job_empty(job) && !done) {
 		work_job_free(job);
 		return;
@@ -316,6 +351,7 @@ static void on_endpoint(void *data, struct model_endpoint *e, bool appears)
 	overlay_endpoint(n, e, appears);
 	attached_endpoint(n, e);
 	host_service_dirty(n, e->service);
+	host_endpoint(n, e, appears);
 }
 
 uint32_t net_own_index(const struct net *n)

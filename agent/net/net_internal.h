@@ -12,6 +12,7 @@
  * net_flush() makes one job of all that has changed.
  */
 #pragma once
+#include "ctforget.h"
 #include "dns.h"
 #include "gateway_ipam.h"
 #include "model.h"
@@ -60,6 +61,8 @@ struct overlay {
 	struct plan_net facts;
 	struct vip_slot *slots;
 	TAILQ_HEAD(, vip_slot) dirty;
+	struct ipaddr *gone;   /* addresses of endpoints that have just gone: flows to them are forgotten */
+	size_t n_gone;
 	unsigned n_tasks;
 	int64_t idle_since;    /* mono ns; 0 = it has tasks */
 	struct heal *heal;
@@ -148,6 +151,9 @@ struct net {
 	unsigned *host_net_users;
 	size_t n_host_nets;
 	bool host_rebuild, host_programmed;
+	struct ctforget *host_gone; /* flows that the host forgets in the next job */
+	size_t n_host_gone;
+	struct strv left;      /* pairs of service and node: it may have lost its last ready task there */
 	bool host_changed;     /* outside of a message: to be flushed */
 	struct port_slot *ports;
 	TAILQ_HEAD(, port_slot) dirty_ports;
@@ -205,6 +211,9 @@ void host_port_dirty(struct net *n, const char *protocol, uint32_t published, bo
 void host_service_dirty(struct net *n, const struct model_service *s);
 /* Texts of dirty ports into the host's space. */
 void host_flush(struct net *n);
+/* Flows to this address (protocol 0: all of them) are forgotten. */
+void host_forget(struct net *n, const struct ipaddr *address, uint8_t protocol, uint16_t port);
+void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears);
 /* The whole ruleset. */
 char *host_ruleset(struct net *n);
 /* A network has got, or lost, its namespace here. */
@@ -230,6 +239,8 @@ void overlay_network(struct net *n, struct model_network *network);
 void overlay_own_index_changed(struct net *n);
 /* Our address or the underlay's MTU has changed. */
 void overlay_refresh_all(struct net *n);
+/* Addresses that have gone: yours, and no longer known here. */
+struct ipaddr *overlay_take_gone(struct overlay *o, size_t *ret_n);
 /* Forget what is dirty: every ruleset has it. */
 void overlay_flushed(struct overlay *o);
 /* Drop those that nobody has needed for a while; all = all. True: some are still waited for. */

@@ -185,6 +185,7 @@ void overlay_free(struct overlay *o)
 		free(slot);
 	}
 	space_fini(&o->space);
+	free(o->gone);
 	free(o->id);
 	free(o);
 }
@@ -246,6 +247,30 @@ static bool is_shared(const struct net *n, const struct model_place *p)
 	return model_count_by_address(n->model, p->network, a) > 1;
 }
 
+static void address_gone(struct overlay *o, const struct ipaddr *a, bool gone)
+{
+	if (!ipaddr_is_set(a))
+		return;
+	for (size_t i = 0; i < o->n_gone; i++) {
+		if (!ipaddr_same_host(&o->gone[i], a))
+			continue;
+		if (!gone)
+			o->gone[i] = o->gone[--o->n_gone];
+		return;
+	}
+	if (!gone)
+		return;
+	o->gone = xreallocarray(o->gone, o->n_gone + 1, sizeof(*o->gone));
+	o->gone[o->n_gone++] = *a;
+}
+
+struct ipaddr *overlay_take_gone(struct overlay *o, size_t *ret_n)
+{
+	*ret_n = o->n_gone;
+	o->n_gone = 0;
+	return TAKE_PTR(o->gone);
+}
+
 void overlay_endpoint(struct net *n, struct model_endpoint *e, bool appears)
 {
 	for (size_t i = 0; i < e->n_places; i++) {
@@ -264,6 +289,8 @@ void overlay_endpoint(struct net *n, struct model_endpoint *e, bool appears)
 			plan_ipvs_dest(&out, vip, p);
 		if (vip)
 			vip_dirty(o, vip);
+		address_gone(o, &p->ipv4, !appears); /* a change takes it back at once */
+		address_gone(o, &p->ipv6, !appears);
 	}
 }
 

@@ -1,5 +1,6 @@
 #include "work_internal.h"
 
+#include "ctforget.h"
 #include "nftdiff.h"
 
 #include "common/error.h"
@@ -14,7 +15,7 @@
 #define OPEN_MAX 256
 #define NFT_DIFF_TEXT_MAX 400
 
-enum step_kind { STEP_CREATE, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_CALL, STEP_SYNC };
+enum step_kind { STEP_CREATE, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_FORGET, STEP_CALL, STEP_SYNC };
 
 struct step {
 	STAILQ_ENTRY(step) link;
@@ -23,6 +24,8 @@ struct step {
 	struct netstate_ops ops;
 	char *text;
 	bool fill;
+	struct ctforget *forget;
+	size_t n_forget;
 	void (*fn)(void *data, struct netns *ns, struct error *err);
 	void *data;
 	struct work_sync sync;
@@ -84,6 +87,7 @@ void work_job_free(struct work_job *job)
 		sync_fini(&s->sync);
 		free(s->path);
 		free(s->text);
+		free(s->forget);
 		free(s);
 	}
 	free(job);
@@ -129,6 +133,14 @@ void work_nft(struct work_job *job, const char *path, char *text, bool fill)
 	s = add_step(job, STEP_NFT, path);
 	s->text = text;
 	s->fill = fill;
+}
+
+void work_forget(struct work_job *job, const char *path, struct ctforget *v, size_t n)
+{
+	struct step *s = add_step(job, STEP_FORGET, path);
+
+	s->forget = v;
+	s->n_forget = n;
 }
 
 void work_call(struct work_job *job, const char *path, void (*fn)(void *data, struct netns *ns, struct error *err),
@@ -392,6 +404,13 @@ static int sync_entries(struct netns *ns, struct work_sync *s, struct error *err
 
 /* ---------------------------------------------------------------- serial thread: a job */
 
+static void forget_here(void *data)
+{
+	struct step *s = data;
+
+	ctforget_run(s->forget, s->n_forget, &s->err);
+}
+
 static int run_step(struct work *w, struct step *s, struct error *err)
 {
 	struct netns *ns;
@@ -411,6 +430,8 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 		return netns_apply(ns, s->ops.v, s->ops.n, NULL, err);
 	case STEP_NFT:
 		return run_nft(ns, s->text, s->fill, err);
+	case STEP_FORGET:
+		return netns_run(ns, forget_here, s, err);
 	case STEP_CALL:
 		s->fn(s->data, ns, err);
 		return error_is_set(err) ? -1 : 0;

@@ -165,6 +165,15 @@ static struct tally ask_many(unsigned times, int ns, const char *address, uint16
 				 (t).n[2], (t).other, (t).last);                                   \
 	} while (0)
 
+/* Datagrams from a port that was used a moment ago still belong to the old flow: not quite even. */
+#define assert_about_even(t, sum)                                                                  \
+	do {                                                                                       \
+		for (size_t i_ = 0; i_ < 3; i_++)                                                  \
+			if ((t).n[i_] < (sum) / 3 - 3 || (t).n[i_] > (sum) / 3 + 3 || (t).other)   \
+				fail_msg("answers %u/%u/%u, other %u (last: %s)", (t).n[0],        \
+					 (t).n[1], (t).n[2], (t).other, (t).last);                 \
+	} while (0)
+
 #define HOST_A "/proc/%d/ns/net"
 
 static int host_ns(const struct node *n)
@@ -200,7 +209,7 @@ static void virtual_addresses_spread_evenly(void **state)
 		t = ask_many(30, task_ns[from], VIP6, 80, SOCK_STREAM, tasks[from].ipv6);
 		assert_tally(t, 10, 10, 10);
 		t = ask_many(30, task_ns[from], VIP4, 5300, SOCK_DGRAM, tasks[from].ipv4);
-		assert_tally(t, 10, 10, 10);
+		assert_about_even(t, 30);
 	}
 }
 
@@ -222,11 +231,11 @@ static void published_ports_keep_the_client(void **state)
 		t = ask_many(30, client_ns, hosts4[h], 8080, SOCK_STREAM, CLIENT4);
 		assert_tally(t, 10, 10, 10);
 		t = ask_many(30, client_ns, hosts4[h], 8053, SOCK_DGRAM, CLIENT4);
-		assert_tally(t, 10, 10, 10);
+		assert_about_even(t, 30);
 		t = ask_many(30, client_ns, hosts6[h], 8080, SOCK_STREAM, CLIENT6);
 		assert_tally(t, 10, 10, 10);
 		t = ask_many(30, client_ns, hosts6[h], 8053, SOCK_DGRAM, CLIENT6);
-		assert_tally(t, 10, 10, 10);
+		assert_about_even(t, 30);
 	}
 }
 
@@ -454,6 +463,57 @@ static void one_that_is_ready_again_gets_connections(void **state)
 	assert_tally(t, 10, 10, 10);
 }
 
+/* One socket each, as clients have that keep sending from one port. */
+static int datagrams_to(int ns, const char *address, uint16_t port, const char *name)
+{
+	char buf[128];
+	int fd = -1;
+
+	for (int tries = 0; tries < 30; tries++) {
+		fd = ns_connect(ns, address, port, SOCK_DGRAM);
+		assert_true(fd >= 0);
+		if (strncmp(ask_on(fd, buf, sizeof(buf)), name, strlen(name)) == 0)
+			return fd;
+		close(fd);
+	}
+	fail_msg("%s never answered", name);
+	return -1;
+}
+
+static void assert_others_answer(int fd, const char *name)
+{
+	int64_t until = clock_mono_ns() + 10 * NS_PER_SEC;
+	char buf[128];
+
+	set_timeout(fd, 200);
+	do
+		ask_on(fd, buf, sizeof(buf));
+	while ((!*buf || strncmp(buf, name, strlen(name)) == 0) && clock_mono_ns() < until);
+	assert_int_equal(strncmp(buf, "web", 3), 0);
+	assert_int_not_equal(strncmp(buf, name, strlen(name)), 0);
+}
+
+static void datagrams_find_another_one(void **state)
+{
+	int vip = datagrams_to(task_ns[3], VIP4, 5300, "web3task");
+	int vip6 = datagrams_to(task_ns[3], VIP6, 5300, "web3task");
+	int published = datagrams_to(client_ns, "10.77.0.1", 8053, "web3task");
+	pb_net_state *s;
+
+	set_ready(2, false);
+	assert_others_answer(published, "web3task");
+	s = net_state(false, sequence, sequence + 1);
+	sequence++;
+	pb_strs_add(&s->n_remove_endpoints, &s->remove_endpoints, "web3task");
+	send_both(s);
+	assert_others_answer(vip, "web3task");
+	assert_others_answer(vip6, "web3task");
+	close(vip);
+	close(vip6);
+	close(published);
+	set_ready(2, true);
+}
+
 /* ---- what others take away comes back by itself */
 
 static void wait_for(const char *what, const char *command)
@@ -562,6 +622,7 @@ int main(void)
 		cmocka_unit_test(one_that_drains_keeps_its_connections),
 		cmocka_unit_test(a_new_agent_takes_over_without_a_gap),
 		cmocka_unit_test(one_that_is_ready_again_gets_connections),
+		cmocka_unit_test(datagrams_find_another_one),
 		cmocka_unit_test(what_is_taken_away_comes_back),
 		cmocka_unit_test(a_check_names_each_difference_and_repairs),
 		cmocka_unit_test(tasks_and_networks_go),
