@@ -108,14 +108,14 @@ void xfrm_request_of(const struct netstate_entry *e, bool del, struct xfrm_reque
 void xfrm_attrs(struct nl_msg *msg, const struct netstate_entry *e, bool del)
 {
 	if (e->kind == NETSTATE_XFRM_STATE && !del) {
-		struct {
-			struct xfrm_algo_aead algo;
-			uint8_t key[KEY_BYTES];
-		} aead = {.algo = {.alg_name = AEAD_NAME, .alg_key_len = KEY_BYTES * 8, .alg_icv_len = AEAD_ICV_BITS}};
+		struct xfrm_algo_aead algo = {
+			.alg_name = AEAD_NAME, .alg_key_len = KEY_BYTES * 8, .alg_icv_len = AEAD_ICV_BITS};
+		uint8_t aead[sizeof(algo) + KEY_BYTES];
 
-		memcpy(aead.key, e->xfrm_state.key, KEY_BYTES);
-		nla_put(msg, XFRMA_ALG_AEAD, sizeof(aead.algo) + KEY_BYTES, &aead);
-		mem_wipe(&aead, sizeof(aead));
+		memcpy(aead, &algo, sizeof(algo));
+		memcpy(aead + sizeof(algo), e->xfrm_state.key, KEY_BYTES);
+		nla_put(msg, XFRMA_ALG_AEAD, sizeof(aead), aead);
+		mem_wipe(aead, sizeof(aead));
 	}
 	if (e->kind == NETSTATE_XFRM_STATE && del) {
 		xfrm_address_t src;
@@ -156,22 +156,32 @@ static struct ipaddr get_host(const void *bytes, uint16_t family)
 	return a;
 }
 
+/* Copied: messages are aligned to four bytes, these headers want eight. */
+static bool get_header(const struct nlmsghdr *nlh, void *ret, size_t size)
+{
+	const void *header = nlsock_header(nlh, size);
+
+	if (header)
+		memcpy(ret, header, size);
+	return header;
+}
+
 bool xfrm_decode_state(const struct nlmsghdr *nlh, struct netstate_xfrm_state *ret)
 {
-	const struct xfrm_usersa_info *sa = nlsock_header(nlh, sizeof(*sa));
 	const struct xfrm_algo_aead *aead;
+	struct xfrm_usersa_info sa;
 	struct nlattr *tb[XFRMA_MAX + 1];
 
-	if (!sa || sa->id.proto != IPPROTO_ESP || sa->mode != XFRM_MODE_TRANSPORT ||
-	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(*sa), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_ALG_AEAD] ||
+	if (!get_header(nlh, &sa, sizeof(sa)) || sa.id.proto != IPPROTO_ESP || sa.mode != XFRM_MODE_TRANSPORT ||
+	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(sa), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_ALG_AEAD] ||
 	    nla_len(tb[XFRMA_ALG_AEAD]) != (int)(sizeof(*aead) + KEY_BYTES))
 		return false; /* not one of ours */
 	aead = nla_data(tb[XFRMA_ALG_AEAD]);
 	*ret = (struct netstate_xfrm_state){
-		.src = get_host(&sa->saddr, sa->family),
-		.dst = get_host(&sa->id.daddr, sa->family),
-		.spi = ntohl(sa->id.spi),
-		.reqid = sa->reqid,
+		.src = get_host(&sa.saddr, sa.family),
+		.dst = get_host(&sa.id.daddr, sa.family),
+		.spi = ntohl(sa.id.spi),
+		.reqid = sa.reqid,
 	};
 	memcpy(ret->key, aead->alg_key, KEY_BYTES);
 	return true;
@@ -179,23 +189,24 @@ bool xfrm_decode_state(const struct nlmsghdr *nlh, struct netstate_xfrm_state *r
 
 bool xfrm_decode_policy(const struct nlmsghdr *nlh, struct netstate_xfrm_policy *ret)
 {
-	const struct xfrm_userpolicy_info *info = nlsock_header(nlh, sizeof(*info));
+	struct xfrm_userpolicy_info info;
 	struct nlattr *tb[XFRMA_MAX + 1];
 	struct xfrm_user_tmpl tmpl;
 	struct xfrm_mark mark = {0};
 
-	if (!info || info->sel.proto != IPPROTO_UDP || (info->dir != XFRM_POLICY_OUT && info->dir != XFRM_POLICY_IN) ||
-	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(*info), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_TMPL] ||
+	if (!get_header(nlh, &info, sizeof(info)) || info.sel.proto != IPPROTO_UDP ||
+	    (info.dir != XFRM_POLICY_OUT && info.dir != XFRM_POLICY_IN) ||
+	    nlmsg_parse((struct nlmsghdr *)nlh, sizeof(info), tb, XFRMA_MAX, NULL) < 0 || !tb[XFRMA_TMPL] ||
 	    nla_len(tb[XFRMA_TMPL]) < (int)sizeof(tmpl))
 		return false;
 	memcpy(&tmpl, nla_data(tb[XFRMA_TMPL]), sizeof(tmpl));
 	if (tb[XFRMA_MARK] && nla_len(tb[XFRMA_MARK]) >= (int)sizeof(mark))
 		memcpy(&mark, nla_data(tb[XFRMA_MARK]), sizeof(mark));
 	*ret = (struct netstate_xfrm_policy){
-		.out = info->dir == XFRM_POLICY_OUT,
-		.src = get_host(&info->sel.saddr, info->sel.family),
-		.dst = get_host(&info->sel.daddr, info->sel.family),
-		.port = ntohs(info->sel.dport),
+		.out = info.dir == XFRM_POLICY_OUT,
+		.src = get_host(&info.sel.saddr, info.sel.family),
+		.dst = get_host(&info.sel.daddr, info.sel.family),
+		.port = ntohs(info.sel.dport),
 		.mark = mark.v,
 		.mask = mark.m,
 		.spi = ntohl(tmpl.id.spi),
