@@ -227,20 +227,28 @@ void attached_unplan(struct attached *a)
 
 /* ---------------------------------------------------------------- its ruleset */
 
-static void add_own(struct attached *a, const struct model_vip *vip, void *data)
+static void add_own_address(struct strbuf *list, const struct ipaddr *vip, const struct ipaddr *home)
 {
-	struct strbuf *list = data;
+	struct own_vip own = {*vip, *home};
 
-	if (ipaddr_is_set(&vip->ipv4))
-		strbuf_add(list, (const char *)&vip->ipv4, sizeof(vip->ipv4));
-	if (ipaddr_is_set(&vip->ipv6))
-		strbuf_add(list, (const char *)&vip->ipv6, sizeof(vip->ipv6));
+	if (ipaddr_is_set(vip) && ipaddr_is_set(home))
+		strbuf_add(list, (const char *)&own, sizeof(own));
 }
 
-static bool has_address(const struct ipaddr *list, size_t n, const struct ipaddr *a)
+static void add_own(struct attached *a, const struct model_vip *vip, void *data)
+{
+	for (size_t i = 0; i < a->plan.n_ports; i++) {
+		if (!str_eq(a->plan.ports[i].net.id, vip->network->id))
+			continue;
+		add_own_address(data, &vip->ipv4, &a->plan.ports[i].ipv4);
+		add_own_address(data, &vip->ipv6, &a->plan.ports[i].ipv6);
+	}
+}
+
+static bool has_own(const struct own_vip *list, size_t n, const struct own_vip *own)
 {
 	for (size_t i = 0; i < n; i++)
-		if (ipaddr_same_host(&list[i], a))
+		if (ipaddr_same_host(&list[i].vip, &own->vip))
 			return true;
 	return false;
 }
@@ -258,29 +266,29 @@ static const struct model_vip *vip_of(const struct attached *a, const struct ipa
 }
 
 /* With IPVS only its own service is balanced here (it would find that address at home), with nftables all are. */
-static void put_own_change(struct attached *a, struct strbuf *text, const struct ipaddr *address, bool before, bool now)
+static void put_own_change(struct attached *a, struct strbuf *text, const struct own_vip *own, bool before, bool now)
 {
 	if (before != now)
-		plan_balance_own(text, address, now);
+		plan_balance_own(text, &own->vip, &own->home, now);
 	if (a->net->self.ipvs)
-		plan_balance_vip(text, now ? vip_of(a, address) : NULL, address, before, now, a->plan.rotation);
+		plan_balance_vip(text, now ? vip_of(a, &own->vip) : NULL, &own->vip, before, now, a->plan.rotation);
 }
 
 /* The programmed ones become what is wanted now. */
 static void flush_own(struct attached *a, struct strbuf *text)
 {
 	struct strbuf list = {0};
-	struct ipaddr *now;
+	struct own_vip *now;
 	size_t n;
 
 	each_own_vip(a, add_own, &list);
 	n = list.len / sizeof(*now);
-	now = (struct ipaddr *)strbuf_take(&list);
+	now = (struct own_vip *)strbuf_take(&list);
 	for (size_t i = 0; i < a->n_own_vips; i++)
-		if (!has_address(now, n, &a->own_vips[i]))
+		if (!has_own(now, n, &a->own_vips[i]))
 			put_own_change(a, text, &a->own_vips[i], true, false);
 	for (size_t i = 0; i < n; i++)
-		put_own_change(a, text, &now[i], has_address(a->own_vips, a->n_own_vips, &now[i]), true);
+		put_own_change(a, text, &now[i], has_own(a->own_vips, a->n_own_vips, &now[i]), true);
 	free(a->own_vips);
 	a->own_vips = now;
 	a->n_own_vips = n;

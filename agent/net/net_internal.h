@@ -95,7 +95,9 @@ struct attached {
 	enum attached_state state;
 	struct space space;
 	struct plan_task plan;
-	struct ipaddr *own_vips; /* programmed ones of its service */
+	struct own_vip {
+		struct ipaddr vip, home;
+	} *own_vips;           /* programmed ones of its service, and its own address there */
 	size_t n_own_vips;
 	bool planned, table, own_dirty; /* table: it has a ruleset */
 	bool open_names;       /* the next job opens its sockets for names */

@@ -141,8 +141,8 @@ char *plan_balance_table(void);
 /* Text that brings the address's chain from `before` (it is there) to `now` (it should be). */
 void plan_balance_vip(struct strbuf *text, const struct model_vip *vip, const struct ipaddr *address, bool before, bool now,
 		      unsigned rotation);
-/* The task's own service has the address: what comes for it is not tracked. */
-void plan_balance_own(struct strbuf *text, const struct ipaddr *address, bool now);
+/* The task's own service has the address; home: the task's own one in that network. */
+void plan_balance_own(struct strbuf *text, const struct ipaddr *address, const struct ipaddr *home, bool now);
 
 /* ---- published ports (plan_ingress.c) */
 

@@ -80,6 +80,10 @@ void plan_ipvs_dest(const struct plan_out *out, const struct model_vip *vip, con
 
 /* ---- nftables */
 
+/*
+ * What another node's IPVS sends here is for the service's address. Connections are answered from it without our help;
+ * datagrams mostly are not, because programs do not say from where: those are translated to the task's own address.
+ */
 char *plan_balance_table(void)
 {
 	return xstrdup("add table inet skein\ndelete table inet skein\n"
@@ -88,15 +92,22 @@ char *plan_balance_table(void)
 		       "\tmap vips6 {\n\t\ttype ipv6_addr : verdict\n\t}\n"
 		       "\tset own4 {\n\t\ttype ipv4_addr\n\t}\n"
 		       "\tset own6 {\n\t\ttype ipv6_addr\n\t}\n"
+		       "\tmap home4 {\n\t\ttype ipv4_addr : ipv4_addr\n\t}\n"
+		       "\tmap home6 {\n\t\ttype ipv6_addr : ipv6_addr\n\t}\n"
 		       "\tchain raw-in {\n"
 		       "\t\ttype filter hook prerouting priority raw; policy accept;\n"
-		       "\t\tip daddr @own4 notrack\n"
-		       "\t\tip6 daddr @own6 notrack\n"
+		       "\t\tmeta l4proto != udp ip daddr @own4 notrack\n"
+		       "\t\tmeta l4proto != udp ip6 daddr @own6 notrack\n"
 		       "\t}\n"
 		       "\tchain raw-out {\n"
 		       "\t\ttype filter hook output priority raw; policy accept;\n"
-		       "\t\tip saddr @own4 notrack\n"
-		       "\t\tip6 saddr @own6 notrack\n"
+		       "\t\tmeta l4proto != udp ip saddr @own4 notrack\n"
+		       "\t\tmeta l4proto != udp ip6 saddr @own6 notrack\n"
+		       "\t}\n"
+		       "\tchain in {\n"
+		       "\t\ttype nat hook prerouting priority dstnat; policy accept;\n"
+		       "\t\tmeta l4proto udp dnat ip to ip daddr map @home4\n"
+		       "\t\tmeta l4proto udp dnat ip6 to ip6 daddr map @home6\n"
 		       "\t}\n"
 		       "\tchain out {\n"
 		       "\t\ttype nat hook output priority -100; policy accept;\n"
@@ -239,10 +250,14 @@ void plan_balance_vip(struct strbuf *text, const struct model_vip *vip, const st
 	}
 }
 
-void plan_balance_own(struct strbuf *text, const struct ipaddr *address, bool now)
+void plan_balance_own(struct strbuf *text, const struct ipaddr *address, const struct ipaddr *home, bool now)
 {
-	char a[IPADDR_TEXT_MAX];
+	const char *verb = now ? "add" : "delete";
+	int version = address->family == AF_INET ? 4 : 6;
+	char a[IPADDR_TEXT_MAX], h[IPADDR_TEXT_MAX];
 
-	strbuf_printf(text, "%s element inet skein own%d { %s }\n", now ? "add" : "delete", address->family == AF_INET ? 4 : 6,
-		      ipaddr_format_host(address, a));
+	ipaddr_format_host(address, a);
+	ipaddr_format_host(home, h);
+	strbuf_printf(text, "%s element inet skein own%d { %s }\n", verb, version, a);
+	strbuf_printf(text, "%s element inet skein home%d { %s : %s }\n", verb, version, a, h);
 }

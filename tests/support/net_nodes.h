@@ -482,7 +482,6 @@ static inline int server_socket(int type, uint16_t port)
 	int fd = socket(AF_INET6, type, 0), on = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || (type == SOCK_STREAM && listen(fd, 64) < 0)) {
 		perror("bind or listen in a task's namespace");
 		_exit(5);
@@ -492,16 +491,15 @@ static inline int server_socket(int type, uint16_t port)
 
 static inline void serve_datagram(int fd, const char *name)
 {
-	char in[64], out[128], control[128], peer[INET6_ADDRSTRLEN];
+	char in[64], out[128], peer[INET6_ADDRSTRLEN];
 	struct sockaddr_storage sa;
-	struct iovec iov = {in, sizeof(in)};
-	struct msghdr m = {&sa, sizeof(sa), &iov, 1, control, sizeof(control), 0};
+	socklen_t len = sizeof(sa);
 
-	if (recvmsg(fd, &m, 0) < 0)
+	if (recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *)&sa, &len) < 0)
 		return;
 	peer_text(&sa, peer, sizeof(peer));
-	iov = (struct iovec){out, (size_t)snprintf(out, sizeof(out), "%s %s", name, peer)};
-	sendmsg(fd, &m, 0); /* from the address that it came to: as programs that know of several do */
+	snprintf(out, sizeof(out), "%s %s", name, peer);
+	sendto(fd, out, strlen(out), 0, (struct sockaddr *)&sa, len); /* it does not say from where */
 }
 
 /* Answers each line on TCP 80 and each datagram on UDP 5300 with "name client-address", IPv4 and IPv6. */

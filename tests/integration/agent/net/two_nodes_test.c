@@ -210,6 +210,8 @@ static void virtual_addresses_spread_evenly(void **state)
 		assert_tally(t, 10, 10, 10);
 		t = ask_many(30, task_ns[from], VIP4, 5300, SOCK_DGRAM, tasks[from].ipv4);
 		assert_about_even(t, 30);
+		t = ask_many(30, task_ns[from], VIP6, 5300, SOCK_DGRAM, tasks[from].ipv6);
+		assert_about_even(t, 30);
 	}
 }
 
@@ -220,6 +222,8 @@ static void a_task_may_call_its_own_service(void **state)
 	assert_tally(t, 10, 10, 10);
 	t = ask_many(30, task_ns[2], VIP6, 80, SOCK_STREAM, tasks[2].ipv6);
 	assert_tally(t, 10, 10, 10);
+	t = ask_many(30, task_ns[1], VIP4, 5300, SOCK_DGRAM, tasks[1].ipv4);
+	assert_about_even(t, 30);
 }
 
 static void published_ports_keep_the_client(void **state)
