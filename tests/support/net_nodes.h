@@ -373,6 +373,12 @@ static inline int node_quit(struct node *n)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
+/* The directory of all nodes, with the namespaces that are still bound there. */
+static inline void nodes_clean(const char *dir)
+{
+	run_ok("for f in %s/*/net/* %s/*/net/.[!.]*; do umount -l $f 2>/dev/null; done; rm -rf --one-file-system %s", dir, dir, dir);
+}
+
 /* ---------------------------------------------------------------- traffic */
 
 static inline int ns_of_path(const char *path)

@@ -201,7 +201,7 @@ static int teardown(void **state)
 
 	kill(underlay, SIGKILL);
 	waitpid(underlay, NULL, 0);
-	file_remove_tree(dir, NULL);
+	nodes_clean(dir);
 	return status;
 }
 

@@ -607,8 +607,7 @@ static int teardown(void **state)
 	waitpid(client, NULL, 0);
 	close(client_ns);
 	close(client_fd);
-	umount2(dir, MNT_DETACH);
-	file_remove_tree(dir, NULL);
+	nodes_clean(dir);
 	return status;
 }
 
