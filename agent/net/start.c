@@ -7,6 +7,7 @@
 #include "common/mem.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define TASK_PREFIX "task-"
@@ -170,6 +171,7 @@ void start_probe(struct net *n)
 /* ---------------------------------------------------------------- the underlay */
 
 struct link_search {
+	bool keep_ra;
 	struct bridge_nf bridge_nf;
 	struct net *net;
 	struct ipaddr address;
@@ -179,10 +181,43 @@ struct link_search {
 	struct error err;
 };
 
+/*
+ * A host that forwards IPv6 takes no router advertisements, unless told to (accept_ra = 2, Linux
+ * Documentation/networking/ip-sysctl.rst): one that gets its address or its default route so keeps them. Before
+ * forwarding is turned on; "default" is among them, for links that come later.
+ */
+static void keep_router_advertisements(void)
+{
+	DIR *dir = opendir("/proc/sys/net/ipv6/conf");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = NULL, *text = NULL, *forwards = NULL, *forwarding = NULL;
+		_cleanup_close_ int fd = -1;
+
+		if (*entry->d_name == '.' || str_eq(entry->d_name, "all") || str_starts(entry->d_name, "skein") ||
+		    str_starts(entry->d_name, PLAN_BRIDGE_PREFIX))
+			continue;
+		path = xasprintf("/proc/sys/net/ipv6/conf/%s/accept_ra", entry->d_name);
+		forwarding = xasprintf("/proc/sys/net/ipv6/conf/%s/forwarding", entry->d_name);
+		if (file_read(path, 16, &text, NULL, NULL) < 0 || *text != '1')
+			continue;
+		if (file_read(forwarding, 16, &forwards, NULL, NULL) < 0 || *forwards != '0')
+			continue; /* a router already: it hears what its operator wants */
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd >= 0 && write(fd, "2", 1) != 1)
+			continue; /* the link has just gone */
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static void find_link(void *data, struct netns *ns, struct error *err)
 {
 	struct link_search *s = data;
 
+	if (s->keep_ra)
+		keep_router_advertisements();
 	s->bridge_nf = read_bridge_nf();
 	netns_link_of_address(ns, &s->address, s->name, &s->mtu, &s->err);
 }
@@ -215,6 +250,7 @@ void start_find_link(struct net *n)
 
 	s->net = n;
 	s->address = n->self.address;
+	s->keep_ra = ipaddr_is_set(&n->self.gateway6);
 	s->generation = ++n->address_generation;
 	work_call(job, NULL, find_link, s);
 	work_run(n->work, job, link_found, s);

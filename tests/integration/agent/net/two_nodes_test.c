@@ -394,6 +394,12 @@ static char *output_of(const char *command)
 	return strbuf_take(&out);
 }
 
+static void a_host_that_forwards_still_hears_routers(void **state)
+{
+	run_ok("nsenter -t %d -n sh -c 'test $(cat /proc/sys/net/ipv6/conf/all/forwarding) = 1'", a.pid);
+	run_ok("nsenter -t %d -n sh -c 'test $(cat /proc/sys/net/ipv6/conf/eth0/accept_ra) = 2'", a.pid);
+}
+
 static void the_kernel_is_as_it_should_be(void **state)
 {
 	assert_clean(&a);
@@ -621,6 +627,7 @@ int main(void)
 		cmocka_unit_test(published_ports_from_inside),
 		cmocka_unit_test(a_port_of_one_host),
 		cmocka_unit_test(tasks_reach_the_world_and_not_each_other_there),
+		cmocka_unit_test(a_host_that_forwards_still_hears_routers),
 		cmocka_unit_test(the_kernel_is_as_it_should_be),
 		cmocka_unit_test(one_that_drains_keeps_its_connections),
 		cmocka_unit_test(a_new_agent_takes_over_without_a_gap),
