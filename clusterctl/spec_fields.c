@@ -67,7 +67,7 @@ void spec_name_flag(const struct option_def *defs, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 
-	if (err->code != ERR_INVALID && err->code != ERR_EXHAUSTED)
+	if (err->code != ERR_INVALID && err->code != ERR_EXHAUSTED && err->code != ERR_NOT_FOUND)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		const char *rest = err->msg + strlen(fields[i].field);

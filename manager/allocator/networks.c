@@ -34,7 +34,7 @@ static void complete(struct plan *p, struct pools **pools, pb_network *network)
 		pools_give(*pools, network, &err);
 	}
 	if (!error_is_set(&err) && lacks_vni(network))
-		vni_next(p->view, &network->vni, &err);
+		vni_next(p->view, p->rests, &network->vni, &err);
 	pb_set_str(&network->err, error_is_set(&err) ? err.msg : NULL);
 }
 

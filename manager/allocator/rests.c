@@ -22,6 +22,7 @@ struct network {
 
 struct rests {
 	struct network *networks;
+	uint32_t last_vni;
 };
 
 struct rests *rests_new(void)
@@ -117,4 +118,14 @@ struct ipaddr rests_last(const struct rests *r, const char *network_id, int fami
 	if (!n)
 		return (struct ipaddr){0};
 	return family == AF_INET6 ? n->last6 : n->last4;
+}
+
+void rests_set_last_vni(struct rests *r, uint32_t vni)
+{
+	r->last_vni = vni;
+}
+
+uint32_t rests_last_vni(const struct rests *r)
+{
+	return r->last_vni;
 }

@@ -20,6 +20,10 @@ void rests_add(struct rests *r, const char *network_id, const char *address, int
 typedef void (*rests_each_cb)(void *data, const struct ipaddr *address, int64_t since);
 void rests_each(struct rests *r, const char *network_id, int64_t now, rests_each_cb cb, void *data);
 
+/* The largest VNI that was seen in use; 0 = none. */
+void rests_set_last_vni(struct rests *r, uint32_t vni);
+uint32_t rests_last_vni(const struct rests *r);
+
 /* The address that was given last in a network and family (AF_INET, AF_INET6); family 0 = not known. */
 void rests_set_last(struct rests *r, const char *network_id, const struct ipaddr *address);
 struct ipaddr rests_last(const struct rests *r, const char *network_id, int family);

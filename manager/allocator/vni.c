@@ -1,5 +1,7 @@
 #include "vni.h"
 
+#include "rests.h"
+
 #include "manager/store/view.h"
 
 #include "common/error.h"
@@ -26,10 +28,10 @@ static int lowest_free(const void **networks, size_t n, uint32_t *ret, struct er
 	return error_set(err, ERR_EXHAUSTED, "no free VNI (all of %u to %u are in use)", VNI_INGRESS + 1, VNI_MAX);
 }
 
-int vni_next(const struct view *view, uint32_t *ret, struct error *err)
+int vni_next(const struct view *view, struct rests *rests, uint32_t *ret, struct error *err)
 {
 	_cleanup_free_ const void **networks = NULL;
-	uint32_t highest = VNI_INGRESS;
+	uint32_t highest = MAX(VNI_INGRESS, rests_last_vni(rests));
 	size_t n;
 
 	networks = view_list(view, KIND_NETWORK, &n);
@@ -38,5 +40,6 @@ int vni_next(const struct view *view, uint32_t *ret, struct error *err)
 	if (highest >= VNI_MAX)
 		return lowest_free(networks, n, ret, err);
 	*ret = highest + 1;
+	rests_set_last_vni(rests, *ret);
 	return 0;
 }

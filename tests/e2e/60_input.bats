@@ -168,7 +168,7 @@ commands() {
 		1 | --sysctl & kernel.panic & net. | clusterctl service create --sysctl kernel.panic=1 x
 		1 | --network & nosuch | clusterctl service create --network nosuch x
 		1 | --publish & 8080 | clusterctl service create -p 8080:80 -p 8080:81 x
-		1 | --publish & dnsrr | clusterctl service create --endpoint-mode dnsrr -p 8080:80 x
+		1 | --publish & 8080:80 & endpoint mode vip | clusterctl service create --endpoint-mode dnsrr -p 8080:80 x
 		1 | --publish & host | clusterctl service create --network host -p 8080:80 x
 		1 | --sysctl & net.x & host | clusterctl service create --sysctl net.x=1 --network host x
 		1 | --cap-add & NOPE & CAP_NET_ADMIN | clusterctl service create --cap-add NOPE x
@@ -404,7 +404,7 @@ commands() {
 				else
 					expect "$flag: invalid value \"maybe\": expected true or false" clusterctl $command "$flag=maybe"
 				fi
-			done < <(clusterctl $command --help | sed -n '/^Options:/,/^$/s/^ \{2,6\}\(-., \)\?\(--[a-z-]*\)\( [^ ]\+\)\?.*/\2\3/p')
+			done < <(clusterctl $command --help | sed -n '/^Options:/,/^$/s/^ \{2,6\}\(-., \)\?\(--[a-z0-9-]*\)\( [^ ]\+\)\?.*/\2\3/p')
 		done </run/skein/commands
 		echo "$flags flags"
 		exit $bad

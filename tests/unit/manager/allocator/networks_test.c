@@ -93,6 +93,11 @@ static void numbers_and_subnets(void **state)
 	rounds_put(&r, KIND_NETWORK, "d", network("d").obj);
 	run(&r);
 	assert_int_equal(view_network(r.view, "d")->vni, 4100);
+	rounds_put(&r, KIND_NETWORK, "d", NULL);
+	run(&r);
+	rounds_put(&r, KIND_NETWORK, "e", network("e").obj);
+	run(&r);
+	assert_int_equal(view_network(r.view, "e")->vni, 4101);
 	rounds_fini(&r);
 }
 
