@@ -185,7 +185,7 @@ ports() { ctl h1 service ls --format '{{.Name}} {{.Ports}}' | awk -v n="$1" '$1 
 	ctl h1 service scale -q -d here=3
 	taken() { ctl h1 service explain here | grep -q 'host-mode port already in use'; }
 	wait_for 20 taken
-	running_is h1 here 2
+	wait_for 20 running_is h1 here 2
 	for other in 2 3; do wait_for 10 reaches 10.77.0.$other 8070; done
 	ctl h1 service rm here
 	wait_for 10 refuses "10.77.0.${node#h}" 8070

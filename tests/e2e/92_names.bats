@@ -116,7 +116,8 @@ is_answered() { [ "$(q "$1" "$2")" = "$3" ]; }
 	ctl h1 service scale -q web=4
 	four() { [ "$(q 1 tasks.web | wc -l)" = 4 ] && [ "$(q 2 tasks.web | wc -l)" = 4 ]; }
 	wait_for 20 four
-	[ "$(q 1 tasks.web)" = "$(addresses web ipv4)" ]
+	all_named() { [ "$(q 1 tasks.web)" = "$(addresses web ipv4)" ]; }
+	wait_for 20 all_named
 }
 
 @test "a task that ends is out of the names at once, its successor in" {
