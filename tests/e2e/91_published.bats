@@ -168,7 +168,7 @@ ports() { ctl h1 service ls --format '{{.Name}} {{.Ports}}' | awk -v n="$1" '$1 
 	ctl h1 service create -q --name range -p 9080-9081:80-81 echo:1
 	[ "$(ports range)" = "*:9080-9081->80-81/tcp" ]
 	wait_for 10 reaches 10.77.0.1 9080
-	reaches 10.77.0.2 9081
+	wait_for 10 reaches 10.77.0.2 9081
 	ctl h1 service rm range
 }
 
