@@ -8,8 +8,10 @@
 #include "common/hostport.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "proto/pb.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,6 +52,27 @@ struct conn *ctl_conn(struct ctl *ctl)
 	if (!ctl->conn)
 		ctl->conn = conn_new(&ctl->global);
 	return ctl->conn;
+}
+
+enum ctl_exit ctl_for_each_ref(struct ctl *ctl, const char *method, const struct strv *refs, struct error *err)
+{
+	enum ctl_exit status = CTL_OK;
+
+	for (size_t i = 0; i < refs->n; i++) {
+		Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
+		struct error one = ERROR_INIT;
+
+		request.ref = refs->v[i];
+		if (conn_call(ctl_conn(ctl), CONN_MANAGER, method, &request, CONN_TIMEOUT_MS, NULL, &one) == 0) {
+			puts(refs->v[i]);
+			continue;
+		}
+		if (status != CTL_OK)
+			ctl_warn("%s", err->msg);
+		*err = one;
+		status = CTL_FAILED;
+	}
+	return status;
 }
 
 void ctl_warn(const char *fmt, ...)

@@ -28,5 +28,9 @@ enum ctl_exit ctl_usage(struct error *err, const char *fmt, ...)
 
 struct conn *ctl_conn(struct ctl *ctl);
 
+/* Call a manager's method that takes a RefRequest for each of refs; those done are printed. Every one is tried; the last
+ * refusal is the one returned, earlier ones are warnings. */
+enum ctl_exit ctl_for_each_ref(struct ctl *ctl, const char *method, const struct strv *refs, struct error *err);
+
 /* Warnings of the manager, on stderr. */
 void ctl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -39,29 +39,11 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct verb *verb, void *
 	return CTL_OK;
 }
 
-/* Every network is tried; the last refusal is the one returned, earlier ones are warnings. */
 static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flags,
 			    const struct option_seen *seen, const struct strv *args,
 			    struct error *err)
 {
-	enum ctl_exit status = CTL_OK;
-
-	for (size_t i = 0; i < args->n; i++) {
-		Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
-		struct error one = ERROR_INIT;
-
-		request.ref = args->v[i];
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveNetwork", &request,
-			      CONN_TIMEOUT_MS, NULL, &one) == 0) {
-			puts(args->v[i]);
-			continue;
-		}
-		if (status != CTL_OK)
-			ctl_warn("%s", err->msg);
-		*err = one;
-		status = CTL_FAILED;
-	}
-	return status;
+	return ctl_for_each_ref(ctl, "RemoveNetwork", args, err);
 }
 
 /* ---------------------------------------------------------------- ls */

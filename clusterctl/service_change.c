@@ -334,24 +334,7 @@ static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flag
 			    const struct option_seen *seen, const struct strv *args,
 			    struct error *err)
 {
-	enum ctl_exit status = CTL_OK;
-
-	for (size_t i = 0; i < args->n; i++) {
-		Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
-		struct error one = ERROR_INIT;
-
-		request.ref = args->v[i];
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RemoveService", &request,
-			      CONN_TIMEOUT_MS, NULL, &one) == 0) {
-			puts(args->v[i]);
-			continue;
-		}
-		if (status != CTL_OK)
-			ctl_warn("%s", err->msg);
-		*err = one;
-		status = CTL_FAILED;
-	}
-	return status;
+	return ctl_for_each_ref(ctl, "RemoveService", args, err);
 }
 
 /* ---------------------------------------------------------------- verbs */

@@ -176,16 +176,7 @@ static enum ctl_exit run_rm(struct ctl *ctl, const struct verb *verb, void *flag
 			    const struct option_seen *seen, const struct strv *args,
 			    struct error *err)
 {
-	for (size_t i = 0; i < args->n; i++) {
-		Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
-
-		request.ref = args->v[i];
-		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "RevokeToken", &request, CONN_TIMEOUT_MS,
-			      NULL, err) < 0)
-			return CTL_FAILED;
-		puts(args->v[i]);
-	}
-	return CTL_OK;
+	return ctl_for_each_ref(ctl, "RevokeToken", args, err);
 }
 
 const struct verb token_verbs[] = {

@@ -375,7 +375,7 @@ void host_forget(struct net *n, const struct ipaddr *address, uint8_t protocol, 
 	if (!ipaddr_is_set(address))
 		return;
 	n->host_gone = xreallocarray(n->host_gone, n->n_host_gone + 1, sizeof(*n->host_gone));
-	n->host_gone[n->n_host_gone++] = (struct ctforget){*address, protocol, port};
+	n->host_gone[n->n_host_gone++] = (struct conntrack_flow){*address, protocol, port};
 }
 
 void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears)

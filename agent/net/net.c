@@ -228,7 +228,7 @@ static void forget_in_tasks(struct net *n, struct work_job *job, const struct ov
 	struct attached *a, *next;
 
 	HASH_ITER(hh, n->attached, a, next) {
-		struct ctforget *v;
+		struct conntrack_flow *v;
 
 		if (!a->planned || !a->table || !attached_in(a, o->id))
 			continue;

@@ -12,7 +12,6 @@
  * net_flush() makes one job of all that has changed.
  */
 #pragma once
-#include "ctforget.h"
 #include "dns.h"
 #include "gateway_ipam.h"
 #include "model.h"
@@ -21,6 +20,7 @@
 #include "work.h"
 
 #include "common/loop.h"
+#include "netoverlay/conntrack.h"
 #include "netoverlay/netns.h"
 
 #include <sys/queue.h>
@@ -153,7 +153,7 @@ struct net {
 	unsigned *host_net_users;
 	size_t n_host_nets;
 	bool host_rebuild, host_programmed;
-	struct ctforget *host_gone; /* flows that the host forgets in the next job */
+	struct conntrack_flow *host_gone; /* flows that the host forgets in the next job */
 	size_t n_host_gone;
 	struct strv left;      /* pairs of service and node: it may have lost its last ready task there */
 	bool host_changed;     /* outside of a message: to be flushed */

@@ -1,12 +1,12 @@
 #include "work_internal.h"
 
-#include "ctforget.h"
 #include "nftdiff.h"
 
 #include "common/error.h"
 #include "common/mem.h"
 #include "common/serial.h"
 #include "common/str.h"
+#include "netoverlay/conntrack.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ struct step {
 	struct netstate_ops ops;
 	char *text;
 	bool fill;
-	struct ctforget *forget;
+	struct conntrack_flow *forget;
 	size_t n_forget;
 	void (*fn)(void *data, struct netns *ns, struct error *err);
 	void *data;
@@ -135,7 +135,7 @@ void work_nft(struct work_job *job, const char *path, char *text, bool fill)
 	s->fill = fill;
 }
 
-void work_forget(struct work_job *job, const char *path, struct ctforget *v, size_t n)
+void work_forget(struct work_job *job, const char *path, struct conntrack_flow *v, size_t n)
 {
 	struct step *s = add_step(job, STEP_FORGET, path);
 
@@ -404,13 +404,6 @@ static int sync_entries(struct netns *ns, struct work_sync *s, struct error *err
 
 /* ---------------------------------------------------------------- serial thread: a job */
 
-static void forget_here(void *data)
-{
-	struct step *s = data;
-
-	ctforget_run(s->forget, s->n_forget, &s->err);
-}
-
 static int run_step(struct work *w, struct step *s, struct error *err)
 {
 	struct netns *ns;
@@ -431,7 +424,7 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 	case STEP_NFT:
 		return run_nft(ns, s->text, s->fill, err);
 	case STEP_FORGET:
-		return netns_run(ns, forget_here, s, err);
+		return conntrack_forget(ns, s->forget, s->n_forget, err);
 	case STEP_CALL:
 		s->fn(s->data, ns, err);
 		return error_is_set(err) ? -1 : 0;

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-struct ctforget;
+struct conntrack_flow;
 struct error;
 struct work;
 struct work_job;
@@ -34,7 +34,7 @@ void work_apply(struct work_job *job, const char *path, struct netstate_ops *ops
 /* Run a ruleset (taken over). fill: it fills the host's table anew, chains that an earlier agent left go with it. */
 void work_nft(struct work_job *job, const char *path, char *text, bool fill);
 /* Connection tracking there forgets these flows (taken over). */
-void work_forget(struct work_job *job, const char *path, struct ctforget *v, size_t n);
+void work_forget(struct work_job *job, const char *path, struct conntrack_flow *v, size_t n);
 /* Call fn on the thread with the open namespace. */
 void work_call(struct work_job *job, const char *path, void (*fn)(void *data, struct netns *ns, struct error *err),
 	       void *data);
