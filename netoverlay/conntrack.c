@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* As in the kernel's net/netfilter/nf_conntrack_netlink.c; no header has them. */
@@ -25,9 +26,9 @@ static uint16_t type_of(uint8_t message)
 	return (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | message);
 }
 
-static struct nfgenmsg header_of(const struct conntrack_flow *f)
+static struct nfgenmsg header_of(uint8_t family)
 {
-	return (struct nfgenmsg){.nfgen_family = f->address.family, .version = NFNETLINK_V0};
+	return (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0};
 }
 
 /* ---------------------------------------------------------------- asking */
@@ -59,21 +60,25 @@ static void put_reply(struct nl_msg *msg, const struct conntrack_flow *f)
 	nla_nest_end(msg, tuple);
 }
 
-static struct nl_msg *dump_of(const struct conntrack_flow *f)
+/*
+ * A dump walks the kernel's whole hash table, whatever is in it (some milliseconds): one serves all flows of a family.
+ * only: the kernel picks those of this flow; NULL = all come. Kernels (6.18 still) leave out just those whose IPv6 address
+ * matches, so that IPv6 is always looked at here.
+ */
+static struct nl_msg *dump_of(uint8_t family, const struct conntrack_flow *only)
 {
-	struct nfgenmsg header = header_of(f);
+	struct nfgenmsg header = header_of(family);
 	struct nl_msg *msg = nlsock_msg(type_of(IPCTNL_MSG_CT_GET), NLM_F_DUMP, &header, sizeof(header));
 	struct nlattr *filter;
 
-	/* The kernel (6.18 still) leaves out just those whose IPv6 address matches: all are read, and looked at here. */
-	if (f->address.family == AF_INET6)
+	if (!only || family == AF_INET6)
 		return msg;
-	put_reply(msg, f);
+	put_reply(msg, only);
 	filter = nla_nest_start(msg, CTA_FILTER | NLA_F_NESTED);
 	nla_put_u32(msg, CTA_FILTER_ORIG_FLAGS, 0);
 	nla_put_u32(msg, CTA_FILTER_REPLY_FLAGS,
-		    FILTER_IP_SRC | (f->protocol ? FILTER_PROTO_NUM : 0) |
-			    (f->protocol && f->port ? FILTER_PROTO_SRC_PORT : 0));
+		    FILTER_IP_SRC | (only->protocol ? FILTER_PROTO_NUM : 0) |
+			    (only->protocol && only->port ? FILTER_PROTO_SRC_PORT : 0));
 	nla_nest_end(msg, filter);
 	return msg;
 }
@@ -82,10 +87,19 @@ static struct nl_msg *dump_of(const struct conntrack_flow *f)
 
 /* The flows' original tuples, as they came: attributes behind each other. */
 struct tuples {
-	const struct conntrack_flow *flow;
+	uint8_t family;
+	const struct conntrack_flow *flows; /* of this family, by address */
+	size_t n;
 	uint8_t *bytes;
 	size_t len;
 };
+
+static int by_address(const void *a, const void *b)
+{
+	const struct conntrack_flow *x = a, *y = b;
+
+	return ipaddr_cmp(&x->address, &y->address);
+}
 
 static struct nlattr *find_in(struct nlattr *nested, int type)
 {
@@ -97,16 +111,33 @@ static bool has_value(struct nlattr *a, const void *value, size_t len)
 	return a && (size_t)nla_len(a) == len && memcmp(nla_data(a), value, len) == 0;
 }
 
-static bool fits(const struct conntrack_flow *f, struct nlattr *reply)
+static bool fits(const struct conntrack_flow *f, struct nlattr *proto)
 {
-	struct nlattr *proto = find_in(reply, CTA_TUPLE_PROTO);
 	uint16_t port = htons(f->port);
 
 	if (f->protocol && !has_value(find_in(proto, CTA_PROTO_NUM), &f->protocol, 1))
 		return false;
-	if (f->protocol && f->port && !has_value(find_in(proto, CTA_PROTO_SRC_PORT), &port, sizeof(port)))
+	return !f->protocol || !f->port || has_value(find_in(proto, CTA_PROTO_SRC_PORT), &port, sizeof(port));
+}
+
+/* Is it one of those that are to be forgotten, by the source of its replies? */
+static bool is_wanted(const struct tuples *t, struct nlattr *reply)
+{
+	struct conntrack_flow key = {.address.family = t->family};
+	struct nlattr *source = find_in(find_in(reply, CTA_TUPLE_IP), address_attr(&key));
+	const struct conntrack_flow *f;
+
+	if (!source || (size_t)nla_len(source) != address_size(&key))
 		return false;
-	return has_value(find_in(find_in(reply, CTA_TUPLE_IP), address_attr(f)), f->address.bytes, address_size(f));
+	memcpy(key.address.bytes, nla_data(source), address_size(&key));
+	key.address.prefix = (uint8_t)(8 * address_size(&key));
+	f = bsearch(&key, t->flows, t->n, sizeof(*f), by_address);
+	while (f && f > t->flows && by_address(f - 1, &key) == 0)
+		f--;
+	for (; f && f < t->flows + t->n && by_address(f, &key) == 0; f++)
+		if (fits(f, find_in(reply, CTA_TUPLE_PROTO)))
+			return true;
+	return false;
 }
 
 static bool on_flow(void *data, const struct nlmsghdr *nlh, struct error *err)
@@ -119,7 +150,7 @@ static bool on_flow(void *data, const struct nlmsghdr *nlh, struct error *err)
 		return true;
 	a = nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_ORIG);
 	if (!a || nla_total_size(nla_len(a)) > TUPLE_MAX ||
-	    !fits(t->flow, nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_REPLY)))
+	    !is_wanted(t, nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_REPLY)))
 		return true;
 	t->bytes = xrealloc(t->bytes, t->len + (size_t)nla_total_size(nla_len(a)));
 	memcpy(t->bytes + t->len, a, (size_t)nla_attr_size(nla_len(a)));
@@ -136,7 +167,7 @@ static void on_failed(void *data, size_t tag, int errno_value, const char *text)
 
 static void delete_all(struct nlsock *nl, const struct tuples *t, struct error *err)
 {
-	struct nfgenmsg header = header_of(t->flow);
+	struct nfgenmsg header = header_of(t->family);
 	struct nlsock_batch b;
 
 	nlsock_batch_init(&b, nl, on_failed, err);
@@ -153,11 +184,11 @@ static void delete_all(struct nlsock *nl, const struct tuples *t, struct error *
 	nlsock_batch_fini(&b);
 }
 
-static void forget_one(struct nlsock *nl, const struct conntrack_flow *f, struct error *err)
+static void forget_family(struct nlsock *nl, uint8_t family, const struct conntrack_flow *flows, size_t n, struct error *err)
 {
-	struct tuples t = {.flow = f};
+	struct tuples t = {.family = family, .flows = flows, .n = n};
 	struct error local = ERROR_INIT;
-	struct nl_msg *msg = dump_of(f);
+	struct nl_msg *msg = dump_of(family, n == 1 ? flows : NULL);
 	int r = nlsock_read(nl, msg, on_flow, &t, &local);
 
 	nlmsg_free(msg);
@@ -166,6 +197,22 @@ static void forget_one(struct nlsock *nl, const struct conntrack_flow *f, struct
 		*err = local;
 	delete_all(nl, &t, err);
 	free(t.bytes);
+}
+
+/* Those of one family, by address; their addresses as those of hosts. */
+static struct conntrack_flow *sorted(const struct conntrack_flow *v, size_t n, uint8_t family, size_t *ret_n)
+{
+	struct conntrack_flow *flows = xcalloc(n + 1, sizeof(*flows));
+
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].address.family != family)
+			continue;
+		flows[*ret_n] = v[i];
+		flows[(*ret_n)++].address = ipaddr_host(&v[i].address);
+	}
+	qsort(flows, *ret_n, sizeof(*flows), by_address);
+	return flows;
 }
 
 int conntrack_forget(struct netns *ns, const struct conntrack_flow *v, size_t n, struct error *err)
@@ -180,8 +227,15 @@ int conntrack_forget(struct netns *ns, const struct conntrack_flow *v, size_t n,
 	netns_leave(back);
 	if (r < 0 && local.code == ERR_UNIMPLEMENTED)
 		return 0;
-	for (size_t i = 0; r == 0 && i < n; i++)
-		forget_one(&nl, &v[i], &local);
+	for (size_t i = 0; r == 0 && i < 2; i++) {
+		uint8_t family = i == 0 ? AF_INET : AF_INET6;
+		_cleanup_free_ struct conntrack_flow *flows = NULL;
+		size_t n_flows;
+
+		flows = sorted(v, n, family, &n_flows);
+		if (n_flows)
+			forget_family(&nl, family, flows, n_flows, &local);
+	}
 	nlsock_close(&nl);
 	return error_is_set(&local) ? error_set(err, local.code, "%s", local.msg) : 0;
 }

@@ -131,7 +131,7 @@ static inline void child_run(struct node_child *c, const struct node_message *m,
 		break;
 	case NODE_CHECK:
 	case NODE_REPAIR:
-		net_check(c->net, "", m->op == NODE_REPAIR, child_checked, c);
+		net_check(c->net, body, m->op == NODE_REPAIR, child_checked, c);
 		break;
 	case NODE_FEATURES:
 		desc = pb_new(&skein__node_description__descriptor);

@@ -9,6 +9,8 @@
  *                                     answered and by how many host names; fails when one was not answered
  *   netecho load ADDRESS PORT FILE N  N at a time, each a new connection with one question, until FILE exists; prints
  *                                     "ok=<n> failed=<n>" and the first failures; fails when one failed
+ *   netecho reach ADDRESS PORT        a new connection with one question about each millisecond until one is answered; prints
+ *                                     when that was, in microseconds of the wall clock
  *
  * NETECHO_PORT in the environment: the port that ask and hold connect from.
  */
@@ -420,6 +422,31 @@ static int load(int argc, char **argv)
 	return failed > 0 || ok == 0;
 }
 
+/* A try that hears nothing is given up after 20 ms: what drops packets now may be gone by then. */
+static bool reached(const char *address, const char *port)
+{
+	int fd = open_to(SOCK_STREAM, address, port);
+	char in[1024];
+	bool is = fd >= 0 && await(fd, POLLOUT, 20) && exchange(fd, "there?\n", in, sizeof(in));
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+static int reach(int argc, char **argv)
+{
+	struct timespec t;
+
+	if (argc < 2)
+		return 2;
+	while (!reached(argv[0], argv[1]))
+		poll(NULL, 0, 1);
+	clock_gettime(CLOCK_REALTIME, &t);
+	printf("%ld%06ld\n", (long)t.tv_sec, t.tv_nsec / 1000);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int r = 2;
@@ -434,8 +461,10 @@ int main(int argc, char **argv)
 		r = hold(argc - 2, argv + 2);
 	else if (argc > 2 && strcmp(argv[1], "load") == 0)
 		r = load(argc - 2, argv + 2);
+	else if (argc > 2 && strcmp(argv[1], "reach") == 0)
+		r = reach(argc - 2, argv + 2);
 	if (r == 2)
 		fputs("usage: netecho serve PORT... | ask [-u] ADDRESS PORT [COUNT] | hold ADDRESS PORT FILE | "
-		      "load ADDRESS PORT FILE N\n", stderr);
+		      "load ADDRESS PORT FILE N | reach ADDRESS PORT\n", stderr);
 	return r;
 }
