@@ -191,5 +191,7 @@ void step_remove_network(struct req *r)
 	}
 	t = txn_begin(control_view(r->c));
 	txn_del(t, KIND_NETWORK, r->id);
+	/* A service that has just come may use it: what was looked at above must still be all there is. */
+	txn_require_all(t, KIND_SERVICE, store_revision(r->c->store));
 	req_commit(r, t, reply_removed);
 }

@@ -56,10 +56,11 @@ struct etcd_request *etcd_range(struct etcd *e, const char *key, const char *end
 char *etcd_prefix_end(const char *prefix);
 
 /* ---- txn */
-enum etcd_compare_target { ETCD_CMP_MOD, ETCD_CMP_CREATE };
+/* The key's revision is this one; all keys with the prefix have been as they are since this one or longer. */
+enum etcd_compare_target { ETCD_CMP_MOD, ETCD_CMP_CREATE, ETCD_CMP_PREFIX_SINCE };
 struct etcd_compare {
 	const char *key;
-	enum etcd_compare_target target; /* EQUAL */
+	enum etcd_compare_target target;
 	uint64_t revision;
 };
 struct etcd_op {

@@ -57,10 +57,24 @@ char *etcd_json_range(const char *key, const char *end, uint64_t revision, uint6
 	return strbuf_take(&b);
 }
 
+static void put_prefix_compare(struct strbuf *b, const struct etcd_compare *c)
+{
+	_cleanup_free_ char *end = etcd_prefix_end(c->key);
+
+	strbuf_puts(b, "{\"result\":\"LESS\",\"target\":\"MOD\",");
+	put_range(b, c->key, end);
+	put_number(b, "mod_revision", c->revision + 1);
+	strbuf_putc(b, '}');
+}
+
 static void put_compare(struct strbuf *b, const struct etcd_compare *c)
 {
 	bool mod = c->target == ETCD_CMP_MOD;
 
+	if (c->target == ETCD_CMP_PREFIX_SINCE) {
+		put_prefix_compare(b, c);
+		return;
+	}
 	strbuf_printf(b, "{\"result\":\"EQUAL\",\"target\":\"%s\",", mod ? "MOD" : "CREATE");
 	put_key(b, "key", c->key);
 	put_number(b, mod ? "mod_revision" : "create_revision", c->revision);

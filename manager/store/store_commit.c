@@ -49,6 +49,8 @@ struct commit {
 	uint64_t fence_revision;
 	struct unit *requires, *units;
 	size_t n_requires, n_units;
+	struct etcd_compare whole[KIND_COUNT]; /* kinds of which nothing may have been written; keys are ours */
+	size_t n_whole;
 	size_t first, next;      /* units of the chunk under way */
 	unsigned resent;         /* so often the chunk was sent again: each sending may have been applied */
 	int64_t sent_ns;         /* last */
@@ -139,6 +141,13 @@ static void encode_all(struct commit *c, struct txn *t)
 		encode(c, changes[i].check_only ? &c->requires[c->n_requires++] : &c->units[c->n_units++],
 		       &changes[i], now_ns);
 	join_names(c);
+	for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+		uint64_t since = txn_required_since(t, kind);
+
+		if (since)
+			c->whole[c->n_whole++] = (struct etcd_compare){store_key(c->store->prefix, kind, ""),
+								       ETCD_CMP_PREFIX_SINCE, since};
+	}
 }
 
 static size_t unit_ops(const struct unit *u)
@@ -160,7 +169,7 @@ static size_t chunk_len(const struct commit *c, size_t first, size_t max_ops)
 	for (; i < c->n_units; i++) {
 		ops += unit_ops(&c->units[i]);
 		bytes += unit_bytes(&c->units[i]);
-		if (ops + c->n_requires + 1 > max_ops || bytes > BYTES_MAX)
+		if (ops + c->n_requires + c->n_whole + 1 > max_ops || bytes > BYTES_MAX)
 			break;
 	}
 	return i - first;
@@ -209,6 +218,8 @@ static void commit_free(struct commit *c)
 		unit_fini(&c->requires[i]);
 	free(c->units);
 	free(c->requires);
+	for (size_t i = 0; i < c->n_whole; i++)
+		free((char *)c->whole[i].key);
 	free(c->fence_key);
 	free(c);
 }
@@ -477,6 +488,8 @@ static void send_chunk(struct commit *c)
 	for (size_t i = 0; i < c->n_requires; i++)
 		compares[n_compares++] =
 			(struct etcd_compare){c->requires[i].key, ETCD_CMP_MOD, c->requires[i].revision};
+	for (size_t i = 0; i < c->n_whole; i++)
+		compares[n_compares++] = c->whole[i];
 	for (size_t i = c->first; i < c->next; i++)
 		add_unit(&c->units[i], compares, &n_compares, ops, &n_ops);
 	c->request = etcd_txn_within(etcd, (uint64_t)MIN(left_ms, patience_ms), compares, n_compares, ops, n_ops,

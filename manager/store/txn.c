@@ -23,6 +23,7 @@ struct change {
 struct txn {
 	struct view *view;
 	bool ended;
+	uint64_t since[KIND_COUNT]; /* txn_require_all(); 0 = not asked for */
 	struct change *by_key;
 	TAILQ_HEAD(, change) changes;
 	struct txn_change *array; /* what txn_changes() gave out last */
@@ -122,6 +123,16 @@ void *txn_edit(struct txn *t, enum kind kind, const char *id)
 void txn_require(struct txn *t, enum kind kind, const char *id)
 {
 	touch(t, kind, id);
+}
+
+void txn_require_all(struct txn *t, enum kind kind, uint64_t since)
+{
+	t->since[kind] = since;
+}
+
+uint64_t txn_required_since(const struct txn *t, enum kind kind)
+{
+	return t->since[kind];
 }
 
 /* Made and deleted again: for etcd nothing happened. */

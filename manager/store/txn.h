@@ -24,6 +24,10 @@ void *txn_edit(struct txn *t, enum kind kind, const char *id);
 
 /* An extra condition: the object must still have the revision that it has in the view, though it is not changed. */
 void txn_require(struct txn *t, enum kind kind, const char *id);
+/* The same for all objects of a kind: none was written, and no new one came, since that revision (store_revision()). */
+void txn_require_all(struct txn *t, enum kind kind, uint64_t since);
+/* Revision of txn_require_all(); 0 = not asked for. */
+uint64_t txn_required_since(const struct txn *t, enum kind kind);
 
 struct txn_change {
 	enum kind kind;

@@ -257,6 +257,39 @@ static void services_name_networks(void **state)
 	assert_non_null(strstr(err.msg, "in use by service web"));
 }
 
+/* One of the two loses, whichever comes first: a service never ends up with a network that is gone. */
+static void a_network_does_not_go_under_a_new_service(void **state)
+{
+	struct serve *s = *state;
+	struct rpc_channel *channel = channel_as(s, NULL, NULL);
+	unsigned created_ones = 0;
+
+	for (unsigned i = 0; i < 20; i++) {
+		_cleanup_free_ char *name = xasprintf("net%u", i), *id = created(s, name);
+		_cleanup_pb_ pb_service_spec *spec = new_spec(name, name);
+		Skein__CreateServiceRequest create_it = SKEIN__CREATE_SERVICE_REQUEST__INIT;
+		Skein__RefRequest remove_it = SKEIN__REF_REQUEST__INIT;
+		struct answer service = {0}, network = {0};
+
+		create_it.spec = spec;
+		remove_it.ref = name;
+		rpc_unary(channel, &skein__control__descriptor, "CreateService", &create_it.base, 15000, on_answer,
+			  &service);
+		rpc_unary(channel, &skein__control__descriptor, "RemoveNetwork", &remove_it.base, 15000, on_answer,
+			  &network);
+		wait_for(s, service.done && network.done);
+		if ((service.err.code == ERR_OK) == (network.err.code == ERR_OK))
+			fail_msg("service: %s; network: %s", error_code_name(service.err.code),
+				 error_code_name(network.err.code));
+		assert_int_equal(view_network(store_view(s->store), id) != NULL, service.err.code == ERR_OK);
+		created_ones += service.err.code == ERR_OK;
+		pb_free(service.msg);
+		pb_free(network.msg);
+	}
+	assert_true(created_ones > 0);
+	rpc_channel_close(channel);
+}
+
 /* Only what a container has inside restarts it. */
 static void ports_restart_nothing_networks_do(void **state)
 {
@@ -513,6 +546,7 @@ int main(void)
 		SERVE_TEST(lists_and_filters),
 		SERVE_TEST(removal_waits_for_stopping_tasks),
 		SERVE_TEST(services_name_networks),
+		SERVE_TEST(a_network_does_not_go_under_a_new_service),
 		SERVE_TEST(ports_restart_nothing_networks_do),
 		SERVE_TEST(ports_have_one_owner),
 		SERVE_TEST(check_asks_every_node),

@@ -215,6 +215,39 @@ static void required_objects_must_not_have_changed(void **state)
 	node_close(&b);
 }
 
+static int removal_since(struct node *n, uint64_t since)
+{
+	struct txn *t = txn_begin(store_view(n->store));
+	struct result r = {0};
+
+	txn_del(t, KIND_TASK, "t1");
+	txn_require_all(t, KIND_SERVICE, since);
+	store_commit(n->store, t, 0, on_commit, &r);
+	assert_true(loop_until_set(&loop, &r.done));
+	return r.err.code;
+}
+
+static void a_whole_kind_must_not_have_changed(void **state)
+{
+	struct node a, b;
+	uint64_t before;
+
+	node_open(&a, "/whole");
+	node_open(&b, "/whole");
+	put(&a, KIND_TASK, task("t1", 1));
+	sync_nodes(&a, &b);
+	before = store_revision(b.store);
+	put(&a, KIND_SERVICE, service("s1", "web")); /* one that did not exist then */
+	assert_int_equal(removal_since(&b, before), ERR_CONFLICT);
+	sync_nodes(&a, &b);
+	assert_non_null(task_of(&b, "t1"));
+	put(&a, KIND_TASK, task("t2", 1)); /* others count for nothing */
+	assert_int_equal(removal_since(&b, store_revision(b.store)), 0);
+	assert_null(task_of(&b, "t1"));
+	node_close(&a);
+	node_close(&b);
+}
+
 static void names_are_unique(void **state)
 {
 	struct node a, b;
@@ -676,6 +709,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_a_commit_as_well),
 		cmocka_unit_test(who_writes_second_has_a_conflict),
 		cmocka_unit_test(required_objects_must_not_have_changed),
+		cmocka_unit_test(a_whole_kind_must_not_have_changed),
 		cmocka_unit_test(names_are_unique),
 		cmocka_unit_test(names_follow_their_service),
 		cmocka_unit_test(large_changes_go_in_chunks),

@@ -147,16 +147,18 @@ static void assert_text(char *got, const char *want)
 
 static void requests(void **state)
 {
-	const struct etcd_compare compares[] = {{"/a", ETCD_CMP_MOD, 7}, {"/l", ETCD_CMP_CREATE, 0}};
+	const struct etcd_compare compares[] = {{"/a", ETCD_CMP_MOD, 7}, {"/l", ETCD_CMP_CREATE, 0},
+						 {"/s/", ETCD_CMP_PREFIX_SINCE, 7}};
 	const struct etcd_op ops[] = {{.key = "/a", .value = "\0", .value_len = 1, .lease = 9}, {.key = "/b"},
 				      {.key = "/c", .value = ""}};
 
 	assert_text(etcd_json_range("/a", NULL, 0, 0), "{\"key\":\"L2E=\"}");
 	assert_text(etcd_json_range("/a", "/b", 5, 10),
 		    "{\"key\":\"L2E=\",\"range_end\":\"L2I=\",\"revision\":\"5\",\"limit\":\"10\"}");
-	assert_text(etcd_json_txn(compares, 2, ops, 3),
+	assert_text(etcd_json_txn(compares, 3, ops, 3),
 		    "{\"compare\":[{\"result\":\"EQUAL\",\"target\":\"MOD\",\"key\":\"L2E=\",\"mod_revision\":\"7\"},"
-		    "{\"result\":\"EQUAL\",\"target\":\"CREATE\",\"key\":\"L2w=\",\"create_revision\":\"0\"}],"
+		    "{\"result\":\"EQUAL\",\"target\":\"CREATE\",\"key\":\"L2w=\",\"create_revision\":\"0\"},"
+		    "{\"result\":\"LESS\",\"target\":\"MOD\",\"key\":\"L3Mv\",\"range_end\":\"L3Mw\",\"mod_revision\":\"8\"}],"
 		    "\"success\":[{\"request_put\":{\"key\":\"L2E=\",\"value\":\"AA==\",\"lease\":\"9\"}},"
 		    "{\"request_delete_range\":{\"key\":\"L2I=\"}},{\"request_put\":{\"key\":\"L2M=\",\"value\":\"\"}}]}");
 	assert_text(etcd_json_id(UINT64_MAX), "{\"ID\":\"18446744073709551615\"}");
