@@ -42,6 +42,11 @@ static int check_alias(const pb_attachment_config *c, size_t i, size_t k, struct
 	return 0;
 }
 
+static bool starts_first(const pb_update_config *u)
+{
+	return u && u->order == SKEIN__UPDATE_ORDER__START_FIRST;
+}
+
 static int check_wanted(const pb_service_spec *spec, const char *field, const char *text,
 			int family, struct error *err)
 {
@@ -60,9 +65,14 @@ static int check_wanted(const pb_service_spec *spec, const char *field, const ch
 		return validate_refuse(err, text,
 				       "only a replicated service with one task can choose its address",
 				       "%s", field);
-	if (spec->update && spec->update->order == SKEIN__UPDATE_ORDER__START_FIRST)
+	if (starts_first(spec->update))
 		return validate_refuse(err, text,
 				       "an update with order start-first needs a second address: "
+				       "use stop-first",
+				       "%s", field);
+	if (starts_first(spec->rollback))
+		return validate_refuse(err, text,
+				       "a rollback with order start-first needs a second address: "
 				       "use stop-first",
 				       "%s", field);
 	return 0;

@@ -120,6 +120,10 @@ static void wanted_addresses(void **state)
 	spec->update->order = SKEIN__UPDATE_ORDER__START_FIRST;
 	refused(spec, "task.networks[0].ipv4", "stop-first");
 	spec->update->order = SKEIN__UPDATE_ORDER__STOP_FIRST;
+	spec->rollback->order = SKEIN__UPDATE_ORDER__START_FIRST;
+	refused(spec, "task.networks[0].ipv4", "a rollback with order start-first");
+	spec->rollback->order = SKEIN__UPDATE_ORDER__STOP_FIRST;
+	accepted(spec);
 	pb_set_str(&c->ipv4, "10.1.0.9/24");
 	refused(spec, "task.networks[0].ipv4", "10.1.0.9/24");
 	pb_set_str(&c->ipv4, "fd00::9");
