@@ -25,7 +25,7 @@ bool str_ends(const char *s, const char *suffix)
 
 /* ---- strbuf */
 
-static void strbuf_reserve(struct strbuf *b, size_t more)
+void strbuf_reserve(struct strbuf *b, size_t more)
 {
 	size_t want = b->len + more + 1;
 

@@ -30,6 +30,8 @@ void strbuf_add(struct strbuf *b, const char *data, size_t len);
 void strbuf_puts(struct strbuf *b, const char *s);
 void strbuf_putc(struct strbuf *b, char c);
 void strbuf_printf(struct strbuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Room for so many more bytes and a NUL: who writes them there adds to len. */
+void strbuf_reserve(struct strbuf *b, size_t more);
 void strbuf_fini(struct strbuf *b);
 /* Yours, never NULL; the buffer is empty afterwards. */
 char *strbuf_take(struct strbuf *b);

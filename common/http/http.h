@@ -78,10 +78,10 @@ struct http_stats {
 };
 void http_stats(const struct http_server *s, struct http_stats *ret);
 
-/* ---------------------------------------------------------------- request; strings are valid until it is answered */
+/* ---------------------------------------------------------------- request; strings are valid while the handler runs: copy what you keep */
 
 enum http_method http_method(const struct http_request *req);
-const char *http_path(const struct http_request *req);           /* decoded, without the query */
+const char *http_path(const struct http_request *req);           /* decoded, without the query; valid until it is answered */
 const char *http_header(const struct http_request *req, const char *name); /* NULL = none */
 const char *http_query(const struct http_request *req, const char *name);  /* "?name=value", decoded; NULL = none */
 const char *http_cookie(const struct http_request *req, const char *name);

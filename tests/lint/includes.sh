@@ -21,7 +21,7 @@ rules=(
 	'clusterctl/:^(manager|agent|netoverlay)/'
 )
 # library header : the only folder that may include it
-owners=('grpc/:rpc/' 'netlink/:netoverlay/' 'linux/(rtnetlink|netlink|netfilter|genetlink|xfrm|ip_vs)\b:netoverlay/' 'nftables/:netoverlay/' 'curl/:(common|manager/store)/' 'archive(_entry)?\.h:agent/image/' 'ldns/:agent/net/')
+owners=('grpc/:rpc/' 'netlink/:netoverlay/' 'linux/(rtnetlink|netlink|netfilter|genetlink|xfrm|ip_vs)\b:netoverlay/' 'nftables/:netoverlay/' 'curl/:(common|manager/store)/' 'archive(_entry)?\.h:agent/image/' 'ldns/:agent/net/' 'microhttpd\.h:common/http/' 'zlib\.h:(common/http|agent/image)/')
 
 sources=$(git ls-files '*.c' '*.h' | grep -v '^tests/' || :)
 [ -n "$sources" ] || { echo "no sources found"; exit 1; }
