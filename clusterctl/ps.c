@@ -58,9 +58,9 @@ const char *ps_state_text(int state)
 
 char *ps_task_name(const pb_task *task)
 {
-	if (task->slot > 0)
-		return xasprintf("%s.%llu", task->service_name, (unsigned long long)task->slot);
-	return xasprintf("%s.%s", task->service_name, *task->node_id ? task->node_id : task->id);
+	char name[PB_TASK_NAME_MAX];
+
+	return xstrdup(pb_task_name(task, name));
 }
 
 static int64_t created_at(const pb_task *task)

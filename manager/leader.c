@@ -109,7 +109,7 @@ static void set_present(struct leader *l, uint64_t seen, const char *id, uint64_
 	if (l->elected && create_revision != l->create_revision)
 		depose(l, *copy ? "another manager took over" : "the leader key was deleted");
 	if (changed && !l->closer.closing)
-		l->opt.on_leader(l->opt.data, l->present);
+		l->opt.on_leader(l->opt.data, l->present, create_revision);
 	if (!l->closer.closing && !l->resigning && !l->elected && is_ours(l) && l->lease &&
 	    l->present_lease == l->lease)
 		elect(l, create_revision);

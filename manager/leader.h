@@ -25,8 +25,8 @@ struct leader_options {
 	void (*on_elected)(void *data, uint64_t create_revision);
 	/* No decision any more. The lease is lost, could not be refreshed in time, or somebody took the key away. */
 	void (*on_deposed)(void *data, const char *why);
-	/* The present leader, which may be this node; "" = none. Told on every change. */
-	void (*on_leader)(void *data, const char *node_id);
+	/* The present leader, which may be this node, and the create revision of its key; "" and 0 = none. Told on every change. */
+	void (*on_leader)(void *data, const char *node_id, uint64_t create_revision);
 	void *data;
 };
 

@@ -3,6 +3,8 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,26 @@ const char *pb_availability_name(int availability)
 	default:
 		return "unknown";
 	}
+}
+
+/* ---- names */
+
+const char *pb_task_name(const pb_task *task, char buf[static PB_TASK_NAME_MAX])
+{
+	if (task->slot)
+		snprintf(buf, PB_TASK_NAME_MAX, "%s.%" PRIu64, task->service_name, task->slot);
+	else
+		snprintf(buf, PB_TASK_NAME_MAX, "%s.%s", task->service_name, *task->node_id ? task->node_id : task->id);
+	return buf;
+}
+
+const char *pb_node_name(const pb_node *node)
+{
+	if (node->spec && *node->spec->name)
+		return node->spec->name;
+	if (node->description && *node->description->hostname)
+		return node->description->hostname;
+	return node->id;
 }
 
 /* ---- copies */

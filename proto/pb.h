@@ -40,6 +40,9 @@ typedef Skein__Placement pb_placement;
 typedef Skein__UpdateConfig pb_update_config;
 typedef Skein__UpdateStatus pb_update_status;
 typedef Skein__LogLine pb_log_line;
+typedef Skein__Event pb_event;
+typedef Skein__NodeUsage pb_node_usage;
+typedef Skein__TaskUsage pb_task_usage;
 typedef Skein__Network pb_network;
 typedef Skein__NetworkSpec pb_network_spec;
 typedef Skein__IpamPool pb_ipam_pool;
@@ -104,6 +107,14 @@ const char *pb_task_state_name(int state);
 const char *pb_node_state_name(int state);
 const char *pb_role_name(int role);                 /* "worker", "manager" */
 const char *pb_availability_name(int availability); /* "active", ... */
+
+/* ---- names that people know objects by */
+
+#define PB_TASK_NAME_MAX 256
+/* "web.1"; of a global service "web.<node id>", or with the task's id while it has no node. Into the buffer, which is returned. */
+const char *pb_task_name(const pb_task *task, char buf[static PB_TASK_NAME_MAX]);
+/* spec.name, else the hostname, else the id. Borrowed from the node. */
+const char *pb_node_name(const pb_node *node);
 
 /* ---- copies */
 

@@ -74,6 +74,17 @@ static const struct rpc_method methods[] = {
 	 .on_message = logs_on_message,
 	 .on_drain = logs_on_drain,
 	 .on_done = logs_on_done},
+	{.name = "Events",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = events_on_message,
+	 .on_drain = events_on_drain,
+	 .on_done = events_on_done},
+	{.name = "Usage",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = usage_on_message,
+	 .on_done = usage_on_done},
 	{.name = "CheckNetworks",
 	 .allow = MAY_CONTROL,
 	 .max_request_bytes = SMALL_REQUEST_BYTES,
@@ -110,8 +121,13 @@ struct control *control_new(const struct control_options *options)
 	LIST_INIT(&c->watches);
 	LIST_INIT(&c->logs);
 	LIST_INIT(&c->net_checks);
+	LIST_INIT(&c->events);
+	LIST_INIT(&c->usages);
+	c->history = options->history;
+	c->usage = options->usage;
 	closer_init(&c->closer);
 	watch_open(c);
+	events_open(c);
 	c->sub = store_subscribe(c->store, on_events, c);
 	return c;
 }
@@ -151,6 +167,7 @@ void control_close(struct control *c, void (*closed)(void *data), void *data)
 		return;
 	}
 	store_unsubscribe(c->sub);
+	events_close(c);
 	closer_add(&c->closer, (uv_handle_t *)&c->turn);
 	closer_end(&c->closer);
 }

@@ -16,6 +16,8 @@
 
 struct control;
 struct error;
+struct history;
+struct usage;
 struct rpc;
 struct rpc_creds;
 struct rpc_server;
@@ -84,6 +86,8 @@ struct control_options {
 	struct store *store;
 	struct rpc *rpc;	       /* for Logs: streams to agents */
 	struct rpc_creds *creds;       /* the manager's; a reference is taken */
+	struct history *history;       /* borrowed; must live longer */
+	struct usage *usage;	       /* borrowed; must live longer */
 	const char *node_id;	       /* of this manager; copied */
 	const struct control_ops *ops; /* copied */
 };

@@ -16,8 +16,9 @@ struct store_sub;
 struct watch;
 struct logs;
 struct net_check;
-
-#define CONTROL_TASK_NAME_MAX 256
+struct events_call;
+struct history_sub;
+struct usage_call;
 
 struct control {
 	uv_loop_t *loop;
@@ -35,13 +36,16 @@ struct control {
 	size_t n_logs;
 	LIST_HEAD(, net_check) net_checks;
 	size_t n_net_checks;
+	struct history *history;
+	struct history_sub *history_sub;
+	LIST_HEAD(, events_call) events;
+	size_t n_events;
+	struct usage *usage;
+	LIST_HEAD(, usage_call) usages;
+	size_t n_usages;
 };
 
 struct view *control_view(const struct control *c);
-/* "web.1", or "web.<node id>" of a global service. */
-const char *control_task_name(const pb_task *task, char buf[static CONTROL_TASK_NAME_MAX]);
-/* spec.name, else the hostname, else the id. Borrowed from the node. */
-const char *control_node_name(const pb_node *node);
 
 /* ---- steps of the unary methods: called with a checked request; answer now or later */
 void step_get_info(struct req *r);
@@ -72,12 +76,25 @@ void watch_open(struct control *c);
 void watch_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
 void watch_on_drain(struct rpc_call *call, void *data);
 void watch_on_done(struct rpc_call *call, void *data);
+/* Somebody is to be sent something at the end of this turn. */
+void watch_wake(struct control *c);
 void watch_on_event(struct control *c, const struct store_event *e);
 
 void logs_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
 void logs_on_drain(struct rpc_call *call, void *data);
 void logs_on_done(struct rpc_call *call, void *data);
 void logs_on_event(struct control *c, const struct store_event *e);
+
+void events_open(struct control *c);
+void events_close(struct control *c);
+void events_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void events_on_drain(struct rpc_call *call, void *data);
+void events_on_done(struct rpc_call *call, void *data);
+/* At the end of a turn in which something was added. */
+void events_turn(struct control *c);
+
+void usage_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void usage_on_done(struct rpc_call *call, void *data);
 
 void net_check_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
 void net_check_on_drain(struct rpc_call *call, void *data);

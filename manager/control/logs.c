@@ -71,7 +71,7 @@ static void send_response(struct logs *l, Skein__LogsResponse *msg, const struct
 		msg->task_id = (char *)s->task_id;
 		msg->task_name = (char *)s->task_name;
 		msg->node_id = (char *)s->node_id;
-		msg->node_name = (char *)(node ? control_node_name(node) : s->node_id);
+		msg->node_name = (char *)(node ? pb_node_name(node) : s->node_id);
 	}
 	if (rpc_call_send(l->call, &msg->base, &err) < 0)
 		end(l, &err);

@@ -14,11 +14,11 @@
 struct logs_source *logs_source_new(struct logs *logs, const pb_task *task)
 {
 	struct logs_source *s = xnew(struct logs_source);
-	char name[CONTROL_TASK_NAME_MAX];
+	char name[PB_TASK_NAME_MAX];
 
 	s->logs = logs;
 	snprintf(s->task_id, sizeof(s->task_id), "%s", task->id);
-	snprintf(s->task_name, sizeof(s->task_name), "%s", control_task_name(task, name));
+	snprintf(s->task_name, sizeof(s->task_name), "%s", pb_task_name(task, name));
 	snprintf(s->node_id, sizeof(s->node_id), "%s", task->node_id);
 	STAILQ_INIT(&s->batches);
 	return s;

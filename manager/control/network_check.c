@@ -87,7 +87,7 @@ static void answer(struct net_check *k, const char *node_id, const Skein__CheckN
 	if (!k->call)
 		return;
 	msg.node_id = (char *)node_id;
-	msg.node_name = (char *)(node ? control_node_name(node) : node_id);
+	msg.node_name = (char *)(node ? pb_node_name(node) : node_id);
 	if (error)
 		msg.error = (char *)error;
 	if (result) {

@@ -47,7 +47,7 @@ static void set_node(struct uses *u, Skein__NetworkUse *use, const char *node_id
 	const pb_node *node = view_node(u->view, node_id);
 
 	use->node_id = (char *)node_id;
-	use->node_name = (char *)(node ? control_node_name(node) : node_id);
+	use->node_name = (char *)(node ? pb_node_name(node) : node_id);
 }
 
 /* Without a prefix length: it is the subnet's. */
@@ -118,7 +118,7 @@ static void add_tasks(struct uses *u)
 	tasks = view_tasks_of_network(u->view, u->network->id, &n);
 	for (size_t i = 0; i < n; i++) {
 		const pb_task *task = tasks[i];
-		char name[CONTROL_TASK_NAME_MAX];
+		char name[PB_TASK_NAME_MAX];
 
 		for (size_t k = 0; !task_ended(task) && k < task->n_networks; k++) {
 			const pb_attachment *a = task->networks[k];
@@ -126,7 +126,7 @@ static void add_tasks(struct uses *u)
 
 			if (!str_eq(a->network_id, u->network->id))
 				continue;
-			use = use_add(u, "task", keep(u, control_task_name(task, name)), task->id);
+			use = use_add(u, "task", keep(u, pb_task_name(task, name)), task->id);
 			set_node(u, use, task->node_id);
 			set_address(u, use, a->ipv4);
 			set_address(u, use, a->ipv6);
@@ -157,7 +157,7 @@ static void add_nodes(struct uses *u)
 
 		if (!node->index)
 			continue;
-		use = use_add(u, "node", control_node_name(node), node->id);
+		use = use_add(u, "node", pb_node_name(node), node->id);
 		set_node(u, use, node->id);
 		set_address(u, use, ipaddr_format_host(&addr, text));
 		set_mac(u, use, &mac);

@@ -12,15 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *control_node_name(const pb_node *node)
-{
-	if (node->spec && !str_empty(node->spec->name))
-		return node->spec->name;
-	if (node->description && !str_empty(node->description->hostname))
-		return node->description->hostname;
-	return node->id;
-}
-
 /* ---------------------------------------------------------------- read */
 
 static void reply_node(struct req *r)
@@ -62,7 +53,7 @@ static bool match_id(const struct view *v, const void *obj, const char *value)
 
 static bool match_name(const struct view *v, const void *obj, const char *value)
 {
-	return str_starts(control_node_name(obj), value);
+	return str_starts(pb_node_name(obj), value);
 }
 
 static bool match_node_label(const struct view *v, const void *obj, const char *value)

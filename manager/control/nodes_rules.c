@@ -82,14 +82,14 @@ int node_rules_update(const struct view *v, const pb_node *node,
 	    !member_removed && other_managers(v, node->id) == 0)
 		return error_set(err, ERR_PRECONDITION,
 				 "node %s is the last manager: it cannot be demoted",
-				 control_node_name(node));
+				 pb_node_name(node));
 	return 0;
 }
 
 int node_rules_remove(const pb_node *node, bool force, struct error *err)
 {
 	int state = node->status ? (int)node->status->state : NODE_UNKNOWN;
-	const char *name = control_node_name(node);
+	const char *name = pb_node_name(node);
 
 	/* What its certificate says does not count: a lost manager is demoted, but never renews. */
 	if (node->manager || wants_manager(node))

@@ -120,8 +120,8 @@ static const pb_task *task_by_name(const struct view *v, const char *ref)
 		return NULL;
 	tasks = view_tasks_of_service(v, service->id, &n);
 	for (size_t i = 0; i < n; i++) {
-		char name[CONTROL_TASK_NAME_MAX];
-		size_t len = strlen(control_task_name(tasks[i], name));
+		char name[PB_TASK_NAME_MAX];
+		size_t len = strlen(pb_task_name(tasks[i], name));
 
 		if (strncmp(ref, name, len))
 			continue;

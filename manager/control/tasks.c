@@ -14,15 +14,6 @@
 
 #define REFS_MAX 100
 
-const char *control_task_name(const pb_task *task, char buf[static CONTROL_TASK_NAME_MAX])
-{
-	if (task->slot)
-		snprintf(buf, CONTROL_TASK_NAME_MAX, "%s.%" PRIu64, task->service_name, task->slot);
-	else
-		snprintf(buf, CONTROL_TASK_NAME_MAX, "%s.%s", task->service_name, task->node_id);
-	return buf;
-}
-
 static bool match_id(const struct view *v, const void *obj, const char *value)
 {
 	return str_starts(((const pb_task *)obj)->id, value);
@@ -30,9 +21,9 @@ static bool match_id(const struct view *v, const void *obj, const char *value)
 
 static bool match_name(const struct view *v, const void *obj, const char *value)
 {
-	char name[CONTROL_TASK_NAME_MAX];
+	char name[PB_TASK_NAME_MAX];
 
-	return str_starts(control_task_name(obj, name), value);
+	return str_starts(pb_task_name(obj, name), value);
 }
 
 static bool match_node(const struct view *v, const void *obj, const char *value)
@@ -42,7 +33,7 @@ static bool match_node(const struct view *v, const void *obj, const char *value)
 
 	if (str_empty(task->node_id))
 		return false;
-	return str_starts(task->node_id, value) || (node && str_eq(control_node_name(node), value));
+	return str_starts(task->node_id, value) || (node && str_eq(pb_node_name(node), value));
 }
 
 static bool match_service(const struct view *v, const void *obj, const char *value)
@@ -140,7 +131,7 @@ static void add_node_names(const struct view *v, struct redact *redact, size_t *
 
 		*kv = (pb_kv)SKEIN__KEY_VALUE__INIT;
 		kv->key = ((const pb_node *)nodes[i])->id;
-		kv->value = (char *)control_node_name(nodes[i]);
+		kv->value = (char *)pb_node_name(nodes[i]);
 		(*list)[(*n)++] = kv;
 	}
 }

@@ -66,7 +66,7 @@ static void add_node_names(const struct view *v, struct redact *redact,
 
 		*kv = (pb_kv)SKEIN__KEY_VALUE__INIT;
 		kv->key = ((const pb_node *)nodes[i])->id;
-		kv->value = (char *)control_node_name(nodes[i]);
+		kv->value = (char *)pb_node_name(nodes[i]);
 		out->node_names[out->n_node_names++] = kv;
 	}
 }
@@ -123,6 +123,7 @@ static void on_turn(uv_idle_t *idle)
 		if (w->dirty && !w->ended && rpc_call_unsent(w->call) == 0)
 			send_state(w);
 	}
+	events_turn(c);
 }
 
 void watch_open(struct control *c)
@@ -131,11 +132,16 @@ void watch_open(struct control *c)
 	c->turn.data = c;
 }
 
+void watch_wake(struct control *c)
+{
+	if (!c->closer.closing)
+		uv_idle_start(&c->turn, on_turn);
+}
+
 static void mark(struct watch *w)
 {
 	w->dirty = true;
-	if (!w->c->closer.closing)
-		uv_idle_start(&w->c->turn, on_turn);
+	watch_wake(w->c);
 }
 
 static bool concerns(const struct watch *w, const struct store_event *e)

@@ -91,7 +91,7 @@ struct etcd_request *etcd_lease_keepalive(struct etcd *e, uint64_t lease, etcd_l
 struct etcd_request *etcd_lease_revoke(struct etcd *e, uint64_t lease, etcd_lease_cb cb, void *data);
 
 /* ---- watch */
-struct etcd_event { bool is_delete; struct etcd_kv kv; };
+struct etcd_event { bool is_delete; struct etcd_kv kv, prev; /* prev.key NULL = none, or not asked for */ };
 struct etcd_watch_handlers {
 	/* All events of one answer, in order of revision. revision: etcd's at that time (also sent alone, as progress). */
 	void (*on_events)(void *data, uint64_t revision, const struct etcd_event *events, size_t n);
@@ -99,6 +99,7 @@ struct etcd_watch_handlers {
 	void (*on_compacted)(void *data, uint64_t compact_revision);
 	/* Up / lost; reconnecting goes on by itself from the last revision seen. err NULL = up. */
 	void (*on_state)(void *data, const struct error *err);
+	bool prev;               /* events carry what the key held before; costs as much again */
 };
 struct etcd_watch;
 /* Watch [key, end) from start_revision on; survives disconnects, a silent member (nothing for 10 s) and fail-over. */

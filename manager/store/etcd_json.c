@@ -125,7 +125,7 @@ char *etcd_json_id(uint64_t id)
 	return xasprintf("{\"ID\":\"%" PRIu64 "\"}", id);
 }
 
-char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision)
+char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision, bool prev_kv)
 {
 	struct strbuf b = {0};
 
@@ -133,6 +133,8 @@ char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision)
 	put_range(&b, key, end);
 	if (start_revision)
 		put_number(&b, "start_revision", start_revision);
+	if (prev_kv)
+		strbuf_puts(&b, ",\"prev_kv\":true");
 	strbuf_puts(&b, ",\"progress_notify\":true}}");
 	return strbuf_take(&b);
 }
@@ -274,11 +276,14 @@ static int get_kvs(struct parser *p, const json_t *obj, struct etcd_answer *a)
 static int get_event(struct parser *p, const json_t *obj, struct etcd_event *event)
 {
 	const char *type = json_string_value(json_object_get(obj, "type"));
+	const json_t *prev = json_object_get(obj, "prev_kv");
 
 	event->is_delete = str_eq(type, "DELETE");
 	if (type && !event->is_delete && !str_eq(type, "PUT"))
 		return broken(p, "type");
-	return get_kv(p, json_object_get(obj, "kv"), &event->kv);
+	if (get_kv(p, json_object_get(obj, "kv"), &event->kv) < 0)
+		return -1;
+	return prev ? get_kv(p, prev, &event->prev) : 0;
 }
 
 static int get_events(struct parser *p, const json_t *obj, struct etcd_answer *a)

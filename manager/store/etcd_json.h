@@ -15,7 +15,7 @@ char *etcd_json_txn(const struct etcd_compare *compares, size_t n_compares, cons
 		    size_t n_ops);
 char *etcd_json_lease_grant(int64_t ttl_s);
 char *etcd_json_id(uint64_t id); /* {"ID":"..."}: keepalive, revoke, member remove, promote */
-char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision);
+char *etcd_json_watch(const char *key, const char *end, uint64_t start_revision, bool prev_kv);
 char *etcd_json_member_add(const char *peer_url, bool learner);
 
 /* ---- answers */

@@ -204,7 +204,7 @@ static void connect_now(struct etcd_watch *w)
 {
 	struct http_post post = {
 		.path = "/v3/watch",
-		.body = etcd_json_watch(w->key, w->end, w->next_revision),
+		.body = etcd_json_watch(w->key, w->end, w->next_revision, w->handlers.prev),
 		.connect_timeout_ms = ETCD_CONNECT_TIMEOUT_MS,
 		.max_body = LINE_MAX_BYTES,
 		.on_data = on_data,

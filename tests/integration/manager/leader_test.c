@@ -43,7 +43,7 @@ static void on_deposed(void *data, const char *why)
 	m->revision = 0;
 }
 
-static void on_leader(void *data, const char *node_id)
+static void on_leader(void *data, const char *node_id, uint64_t create_revision)
 {
 	struct manager *m = data;
 

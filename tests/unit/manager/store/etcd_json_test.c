@@ -164,9 +164,11 @@ static void requests(void **state)
 	assert_text(etcd_json_id(UINT64_MAX), "{\"ID\":\"18446744073709551615\"}");
 	assert_text(etcd_json_member_add("https://a:1/\"x", true),
 		    "{\"peerURLs\":[\"https://a:1/\\\"x\"],\"isLearner\":true}");
-	assert_text(etcd_json_watch("/a", "/b", 3),
+	assert_text(etcd_json_watch("/a", "/b", 3, false),
 		    "{\"create_request\":{\"key\":\"L2E=\",\"range_end\":\"L2I=\",\"start_revision\":\"3\","
 		    "\"progress_notify\":true}}");
+	assert_text(etcd_json_watch("/a", NULL, 0, true),
+		    "{\"create_request\":{\"key\":\"L2E=\",\"prev_kv\":true,\"progress_notify\":true}}");
 }
 
 int main(void)
