@@ -36,7 +36,7 @@ static int unknown_path(const char *path, json_t *at, struct error *err)
 			 known.len ? known.p : "(it is not an object)");
 }
 
-static int print_template(const struct template *t, json_t *object, FILE *out, struct error *err)
+int inspect_print_template(const struct template *t, json_t *object, FILE *out, struct error *err)
 {
 	_cleanup_strbuf_ struct strbuf line = {0};
 
@@ -90,7 +90,7 @@ static int print_one(const void *msg, const struct inspect_flags *flags, const s
 		json_array_append_new(array, object);
 		return 0;
 	}
-	r = print_template(t, object, stdout, err);
+	r = inspect_print_template(t, object, stdout, err);
 	json_decref(object);
 	return r;
 }

@@ -6,6 +6,7 @@
 
 struct ctl;
 struct error;
+struct template;
 
 struct inspect_flags {
 	bool help, pretty;
@@ -30,3 +31,6 @@ enum ctl_exit inspect_run_as(struct ctl *ctl, const struct inspect_flags *flags,
 			     void *(*fetch)(struct ctl *ctl, const char *ref, struct error *err),
 			     json_t *(*to_json)(const void *msg),
 			     void (*pretty)(const void *msg, FILE *out), struct error *err);
+
+/* A template's line for one object. Errors: ERR_INVALID a path that the object has not, and those that it has. */
+int inspect_print_template(const struct template *t, json_t *object, FILE *out, struct error *err);

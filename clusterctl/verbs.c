@@ -20,7 +20,7 @@ const struct noun nouns[] = {
 
 static const struct verb *const parts[] = {
 	cluster_verbs, token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
-	service_verbs, task_verbs,  network_verbs,	 image_verbs,	       self_verbs,
+	service_verbs, task_verbs,  events_verbs, network_verbs,	 image_verbs,	       self_verbs,
 };
 
 #define MAX_VERBS 100

@@ -42,6 +42,8 @@ struct decider {
 	struct faults *faults;
 	struct rests *rests;
 	struct decider_stats stats;
+	void (*observer)(void *data, int64_t plan_ns);
+	void *observer_data;
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -166,6 +168,8 @@ static struct txn *plan(struct decider *d)
 	d->stats.rounds++;
 	d->stats.plan_ns += took;
 	d->stats.plan_max_ns = MAX(d->stats.plan_max_ns, took);
+	if (d->observer)
+		d->observer(d->observer_data, took);
 	return p.txn;
 }
 
@@ -283,6 +287,12 @@ void decider_close(struct decider *d, closed_cb cb, void *data)
 	store_unsubscribe(TAKE_PTR(d->sub));
 	closer_add(&d->closer, (uv_handle_t *)&d->timer);
 	closer_end(&d->closer);
+}
+
+void decider_set_observer(struct decider *d, void (*cb)(void *data, int64_t plan_ns), void *data)
+{
+	d->observer = cb;
+	d->observer_data = data;
 }
 
 const struct decider_stats *decider_stats(const struct decider *d)

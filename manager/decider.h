@@ -32,3 +32,5 @@ void decider_start(struct decider *d);
 void decider_stop(struct decider *d);
 
 const struct decider_stats *decider_stats(const struct decider *d);
+/* After each round: the time that planning took. NULL = off. */
+void decider_set_observer(struct decider *d, void (*cb)(void *data, int64_t plan_ns), void *data);

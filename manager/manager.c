@@ -9,8 +9,10 @@
 #include "leader.h"
 #include "manager/ca/ca.h"
 #include "manager/dispatcher/dispatcher.h"
+#include "manager/history/history.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "manager/usage/usage.h"
 #include "membership.h"
 #include "presence.h"
 #include "rpc/rpc.h"
@@ -39,9 +41,12 @@ static void on_deposed(void *data, const char *why)
 	dispatcher_set_leader(m->dispatcher, false);
 }
 
-static void on_leader(void *data, const char *node_id)
+static void on_leader(void *data, const char *node_id, uint64_t create_revision)
 {
+	struct manager *m = data;
+
 	log_info("leader", kv_str("node", node_id));
+	history_leader(m->history, node_id, create_revision);
 }
 
 static void on_manager_alive(void *data, const char *node_id, bool alive)
@@ -90,6 +95,10 @@ static void on_events(void *data, const struct store_event *events, size_t n)
 static void open_services(struct manager *m)
 {
 	struct control_ops ops = wiring_control_ops(m);
+	struct history_options history_options = {
+		.store = m->store, .etcd = m->etcd, .prefix = MANAGER_KEY_PREFIX, .leader_key = MANAGER_LEADER_KEY,
+	};
+	struct usage_options usage_options = {.loop = m->loop, .store = m->store, .rpc = m->rpc, .creds = m->creds};
 	struct control_options control_options = {
 		.loop = m->loop, .store = m->store, .rpc = m->rpc, .creds = m->creds, .node_id = m->identity.node_id, .ops = &ops,
 	};
@@ -101,6 +110,8 @@ static void open_services(struct manager *m)
 	};
 
 	m->decider = decider_new(m->loop, m->store);
+	control_options.history = m->history = history_new(&history_options);
+	control_options.usage = m->usage = usage_new(&usage_options);
 	m->control = control_new(&control_options);
 	m->dispatcher = dispatcher_new(&dispatcher_options);
 	m->ca = ca_new(&ca_options);
@@ -314,6 +325,7 @@ static void close_store(void *data)
 {
 	struct manager *m = data;
 
+	history_free(TAKE_PTR(m->history));
 	if (m->store)
 		store_close(m->store, close_etcd, m);
 	else
@@ -329,8 +341,9 @@ static void close_services(void *data)
 	store_unsubscribe(m->sub);
 	m->sub = NULL;
 	if (m->serving) {
-		for (int i = 0; i < 5; i++)
+		for (int i = 0; i < 6; i++)
 			closer_hold(&s->closer);
+		usage_close(m->usage, on_part_closed, s);
 		control_close(m->control, on_part_closed, s);
 		dispatcher_close(m->dispatcher, on_part_closed, s);
 		ca_close(m->ca, on_part_closed, s);

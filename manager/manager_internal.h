@@ -33,6 +33,8 @@ struct manager {
 
 	struct leader *leader;
 	struct decider *decider;
+	struct history *history;
+	struct usage *usage;
 	struct control *control;
 	struct dispatcher *dispatcher;
 	struct ca *ca;

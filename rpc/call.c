@@ -403,9 +403,11 @@ static void tell_done(struct rpc_call *call)
 			tell_reply(call, err);
 		else
 			call->handlers.on_done(call, err, call->cb_data);
-	} else if (call->called && call->method->m.on_done) {
-		call->method->m.on_done(call, call->cb_data);
+		return;
 	}
+	server_observe(call);
+	if (call->called && call->method->m.on_done)
+		call->method->m.on_done(call, call->cb_data);
 }
 
 static bool passes_guard(struct rpc_call *call)
@@ -587,6 +589,7 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *msg)
 	struct error err = ERROR_INIT;
 
 	assert(!call->is_client);
+	call->replied = true;
 	pthread_mutex_lock(&call->mutex);
 	if (queue_msg(call, msg, true, &err) == 0)
 		call->discard = true;

@@ -126,6 +126,7 @@ struct rpc_call {
 	struct rpc_server *server;
 	const struct method *method;
 	struct rpc_peer peer;
+	int64_t begun_ns;           /* of a server's call, monotonic */
 	struct rpc_handlers handlers;
 	rpc_reply_cb on_reply;
 	void *cb_data;
@@ -134,6 +135,7 @@ struct rpc_call {
 	struct rpc_channel *channel;
 	LIST_ENTRY(rpc_call) link;  /* in the channel */
 	bool guarded, called, half_close_told, paused, dead;
+	bool replied;               /* by rpc_call_reply() */
 
 	pthread_mutex_t mutex;
 	/* under mutex from here, until the call is over and nothing is outstanding */
@@ -182,6 +184,8 @@ struct method {
 
 /* Loop: the guard of the server lets this peer in. */
 int server_check_peer(struct rpc_server *server, struct rpc_peer *peer, struct error *err);
+/* Loop: a call has ended. */
+void server_observe(const struct rpc_call *call);
 void server_call_gone(struct rpc_server *server);
 void servers_shut_down(struct rpc *rpc);
 void servers_free(struct rpc *rpc);

@@ -150,6 +150,21 @@ void rpc_server_close(struct rpc_server *server, void (*closed)(void *data), voi
 void rpc_server_set_guard(struct rpc_server *server,
 			  int (*guard)(struct rpc_peer *peer, void *data, struct error *err), void *data);
 
+/*
+ * After each call that has ended, on the loop; for metrics.
+ *   method   "skein.Control/GetInfo"; "" = one that is not offered here
+ *   unary    one message came and one went; else took_ns is how long the stream was open
+ *   code     as the caller was told; ERR_CANCELLED when it had gone
+ */
+struct rpc_observation {
+	const char *method;
+	bool unary;
+	enum error_code code;
+	int64_t took_ns;
+};
+void rpc_server_set_observer(struct rpc_server *server,
+			     void (*observer)(void *data, const struct rpc_observation *o), void *data);
+
 /* Unary: send the answer and end the call with OK. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *msg);
 /* End the call with OK after everything queued was sent (streams). */

@@ -1,5 +1,6 @@
 #include "rpc/internal.h"
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/mem.h"
 #include "common/str.h"
@@ -36,6 +37,8 @@ struct rpc_server {
 	struct method *methods; /* by path; not changed behind rpc_server_start */
 	int (*guard)(struct rpc_peer *peer, void *data, struct error *err);
 	void *guard_data;
+	void (*observer)(void *data, const struct rpc_observation *o);
+	void *observer_data;
 	bool started;
 	bool wanted_gone; /* the owner closed it: freed when it is down */
 	void (*closed)(void *data);
@@ -103,6 +106,7 @@ static void call_begin(struct rpc_server *server, grpc_call *gcall, struct metho
 
 	call->call = gcall;
 	call->server = server;
+	call->begun_ns = clock_mono_ns();
 	call->method = method;
 	peer_of_call(server->rpc->peers, gcall, server->creds == NULL, &call->peer);
 	if (method) {
@@ -272,6 +276,23 @@ int server_check_peer(struct rpc_server *server, struct rpc_peer *peer, struct e
 	return server->guard ? server->guard(peer, server->guard_data, err) : 0;
 }
 
+void server_observe(const struct rpc_call *call)
+{
+	const struct rpc_server *server = call->server;
+	struct rpc_observation o = {
+		.method = call->method ? call->method->path + 1 : "",
+		.unary = call->replied,
+		.code = call->status.code,
+		.took_ns = clock_mono_ns() - call->begun_ns,
+	};
+
+	if (!server->observer)
+		return;
+	if (o.code == ERR_OK && call->fin != FIN_SENT)
+		o.code = ERR_CANCELLED;
+	server->observer(server->observer_data, &o);
+}
+
 /* ---------------------------------------------------------------- loop thread: set up */
 
 static grpc_arg arg_int(const char *key, int value)
@@ -348,6 +369,13 @@ void rpc_server_set_guard(struct rpc_server *server,
 {
 	server->guard = guard;
 	server->guard_data = data;
+}
+
+void rpc_server_set_observer(struct rpc_server *server,
+			     void (*observer)(void *data, const struct rpc_observation *o), void *data)
+{
+	server->observer = observer;
+	server->observer_data = data;
 }
 
 void rpc_server_start(struct rpc_server *server)

@@ -150,10 +150,15 @@ static bool send_batch(struct events_call *k)
 	_cleanup_pb_ Skein__EventsResponse *out = pb_new(&skein__events_response__descriptor);
 	const struct history *h = k->c->history;
 	struct error err = ERROR_INIT;
+	uint64_t revision = 0;
 
-	for (; k->next < history_end(h) && out->n_events < BATCH_MAX; k->next++) {
+	for (; k->next < history_end(h); k->next++) {
 		const pb_event *e = history_get(h, k->next);
 
+		/* A follower goes on behind a revision with the next manager: none is torn apart. */
+		if (out->n_events >= BATCH_MAX && e->revision != revision)
+			break;
+		revision = e->revision;
 		if (wanted(k, e))
 			pb_msgs_add(&out->n_events, &out->events, named(control_view(k->c), e));
 	}

@@ -286,14 +286,14 @@ static void replicas_summary(const struct want *want, const struct nodeinfo *con
 /* ---- the table */
 
 static const struct filter filters[] = {
-	{"ready", ready_check, ready_reason, ready_summary},
-	{"memory", memory_check, memory_reason, memory_summary},
-	{"cpu", cpu_check, cpu_reason, cpu_summary},
-	{"pids", pids_check, pids_reason, pids_summary},
-	{"network-driver", driver_check, driver_reason, driver_summary},
-	{"constraint", constraint_check, constraint_reason, constraint_summary},
-	{"host-port", host_port_check, host_port_reason, host_port_summary},
-	{"max-replicas", replicas_check, replicas_reason, replicas_summary},
+	{"ready", ready_check, ready_reason, ready_summary, "not available for new tasks"},
+	{"memory", memory_check, memory_reason, memory_summary, "insufficient memory"},
+	{"cpu", cpu_check, cpu_reason, cpu_summary, "insufficient CPU"},
+	{"pids", pids_check, pids_reason, pids_summary, "insufficient pids"},
+	{"network-driver", driver_check, driver_reason, driver_summary, "not supported by the kernel"},
+	{"constraint", constraint_check, constraint_reason, constraint_summary, "scheduling constraints not satisfied"},
+	{"host-port", host_port_check, host_port_reason, host_port_summary, "host-mode port already in use"},
+	{"max-replicas", replicas_check, replicas_reason, replicas_summary, "max replicas per node"},
 };
 
 const struct filter *filter_refusing(const struct want *want, const struct nodeinfo *info)
@@ -302,6 +302,21 @@ const struct filter *filter_refusing(const struct want *want, const struct nodei
 		if (!filters[i].check(want, info))
 			return &filters[i];
 	return NULL;
+}
+
+const char *filter_of_summary(const char *text)
+{
+	const char *found = NULL, *name = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
+		const char *at = strstr(text, filters[i].mark);
+
+		if (!at || (found && at >= found))
+			continue;
+		found = at;
+		name = filters[i].name;
+	}
+	return name;
 }
 
 struct refusal {

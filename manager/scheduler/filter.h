@@ -36,6 +36,7 @@ struct filter {
 	 * 800MiB)". */
 	void (*summary)(const struct want *want, const struct nodeinfo *const *infos, size_t n,
 			struct strbuf *out);
+	const char *mark; /* words that stand in its summary, and in no other's */
 };
 
 /* The first filter that refuses; NULL = the node fits. */
@@ -46,3 +47,6 @@ const struct filter *filter_refusing(const struct want *want, const struct nodei
  * infos: the nodes that were tried. Heap, yours.
  */
 char *filter_explain(const struct want *want, const struct nodeinfo *infos, size_t n);
+
+/* The name of the filter that refused most nodes, from what filter_explain() said; NULL = none of them is in the text. */
+const char *filter_of_summary(const char *text);

@@ -20,12 +20,13 @@ enum waiter { WAITS_RANGE, WAITS_TXN, WAITS_LEASE, WAITS_KEEPALIVE, WAITS_MEMBER
 struct etcd_request {
 	TAILQ_ENTRY(etcd_request) entry;
 	struct etcd *etcd;
-	struct http_call *call;
+	struct etcd_http_call *call;
 	const char *path;
 	char *body;
 	char *endpoint;       /* of the present attempt */
 	enum retry retry;
 	size_t attempts_left;
+	int64_t since_ns;     /* the first attempt */
 	int64_t begun_ns;     /* the present attempt */
 	int64_t deadline_ns;
 	uint64_t term;        /* known when it was sent */
@@ -76,7 +77,7 @@ void etcd_set_endpoints(struct etcd *e, const char *const *endpoints)
 	struct strv list = {0};
 
 	for (size_t i = 0; endpoints[i]; i++)
-		if (http_check_endpoint(endpoints[i], NULL) == 0)
+		if (etcd_http_check_endpoint(endpoints[i], NULL) == 0)
 			strv_add(&list, endpoints[i]);
 	if (!list.n) {
 		strv_fini(&list);
@@ -109,14 +110,14 @@ static int check_endpoints(const char *const *endpoints, struct error *err)
 	if (!endpoints || !endpoints[0])
 		return error_set(err, ERR_INVALID, "no endpoint of etcd is given");
 	for (size_t i = 0; endpoints[i]; i++)
-		if (http_check_endpoint(endpoints[i], err) < 0)
+		if (etcd_http_check_endpoint(endpoints[i], err) < 0)
 			return -1;
 	return 0;
 }
 
 struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struct error *err)
 {
-	struct http_tls tls = {options->ca_file, options->cert_file, options->key_file,
+	struct etcd_http_tls tls = {options->ca_file, options->cert_file, options->key_file,
 			       options->server_name};
 	struct etcd *e;
 
@@ -125,7 +126,7 @@ struct etcd *etcd_new(uv_loop_t *loop, const struct etcd_options *options, struc
 	e = xnew(struct etcd);
 	e->loop = loop;
 	e->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
-	e->http = http_new(loop, &tls);
+	e->http = etcd_http_new(loop, &tls);
 	for (size_t i = 0; options->endpoints[i]; i++)
 		strv_add(&e->endpoints, options->endpoints[i]);
 	closer_init(&e->closer);
@@ -174,7 +175,7 @@ void etcd_close(struct etcd *e, void (*closed)(void *data), void *data)
 		etcd_watch_cancel(LIST_FIRST(&e->watches));
 	while (!TAILQ_EMPTY(&e->requests))
 		etcd_request_cancel(TAILQ_FIRST(&e->requests));
-	http_close(e->http, on_http_closed, e);
+	etcd_http_close(e->http, on_http_closed, e);
 	closer_end(&e->closer);
 }
 
@@ -226,10 +227,37 @@ static void tell_lease(const struct etcd_request *r, const struct etcd_answer *a
 	}
 }
 
+void etcd_set_observer(struct etcd *e, etcd_observer cb, void *data)
+{
+	e->observer = cb;
+	e->observer_data = data;
+}
+
+void etcd_traffic(const struct etcd *e, uint64_t *ret_sent, uint64_t *ret_received)
+{
+	const struct etcd_http_traffic *traffic = etcd_http_traffic(e->http);
+
+	*ret_sent = traffic->sent_bytes;
+	*ret_received = traffic->received_bytes;
+}
+
+static void observe(const struct etcd_request *r, const struct error *err)
+{
+	static const enum etcd_operation operations[] = {
+		[WAITS_RANGE] = ETCD_READ,	[WAITS_TXN] = ETCD_TXN,		[WAITS_LEASE] = ETCD_LEASE,
+		[WAITS_KEEPALIVE] = ETCD_LEASE, [WAITS_MEMBERS] = ETCD_MEMBERS,
+	};
+	const struct etcd *e = r->etcd;
+
+	if (e->observer && !(err && err->code == ERR_CANCELLED))
+		e->observer(e->observer_data, operations[r->waiter], clock_mono_ns() - r->since_ns, err ? err->code : ERR_OK);
+}
+
 /* Tell the caller and forget the request. Exactly one of answer and err. */
 static void finish(struct etcd_request *r, const struct etcd_answer *a, const struct error *err)
 {
 	TAILQ_REMOVE(&r->etcd->requests, r, entry);
+	observe(r, err);
 	switch (r->waiter) {
 	case WAITS_RANGE:
 		tell_range(r, a, err);
@@ -262,7 +290,7 @@ static bool try_next(struct etcd_request *r, bool sent)
 }
 
 /* The server's own words, when it gave any. */
-static void refusal(const struct http_result *result, struct error *ret)
+static void refusal(const struct etcd_http_result *result, struct error *ret)
 {
 	_cleanup_answer_ struct etcd_answer answer = {0};
 
@@ -299,7 +327,7 @@ static void overtake(struct etcd_request *r)
 	struct error err;
 
 	r->overtaken = false;
-	http_cancel(TAKE_PTR(r->call));
+	etcd_http_cancel(TAKE_PTR(r->call));
 	if (r->waiter != WAITS_TXN) {
 		attempt(r);
 		return;
@@ -345,7 +373,7 @@ void etcd_note_term(struct etcd *e, uint64_t term)
 		ask_again(e, is_of_old_term);
 }
 
-static void on_done(void *data, const struct http_result *result)
+static void on_done(void *data, const struct etcd_http_result *result)
 {
 	_cleanup_answer_ struct etcd_answer answer = {0};
 	struct etcd_request *r = data;
@@ -371,7 +399,7 @@ static void on_done(void *data, const struct http_result *result)
 static void attempt(struct etcd_request *r)
 {
 	uint64_t left_ms = (uint64_t)MAX((r->deadline_ns - clock_mono_ns()) / NS_PER_MS, 1);
-	struct http_post post = {
+	struct etcd_http_post post = {
 		.path = r->path,
 		.body = xstrdup(r->body),
 		/* Short only where another one can be asked meanwhile: slow machines need longer for TLS. */
@@ -395,7 +423,7 @@ static void attempt(struct etcd_request *r)
 		r->endpoint = xstrdup(etcd_endpoint(r->etcd));
 	}
 	post.endpoint = r->endpoint;
-	r->call = http_post(r->etcd->http, &post);
+	r->call = etcd_http_post(r->etcd->http, &post);
 }
 
 static struct etcd_request *request(struct etcd *e, const char *path, char *body, enum retry retry,
@@ -408,7 +436,8 @@ static struct etcd_request *request(struct etcd *e, const char *path, char *body
 	r->body = body;
 	r->retry = retry;
 	r->attempts_left = e->endpoints.n;
-	r->deadline_ns = clock_mono_ns() + (int64_t)e->timeout_ms * NS_PER_MS;
+	r->since_ns = clock_mono_ns();
+	r->deadline_ns = r->since_ns + (int64_t)e->timeout_ms * NS_PER_MS;
 	r->waiter = waiter;
 	r->data = data;
 	TAILQ_INSERT_TAIL(&e->requests, r, entry);
@@ -419,7 +448,7 @@ void etcd_request_cancel(struct etcd_request *r)
 {
 	struct error err;
 
-	http_cancel(TAKE_PTR(r->call));
+	etcd_http_cancel(TAKE_PTR(r->call));
 	error_set(&err, ERR_CANCELLED, "request was cancelled");
 	finish(r, NULL, &err);
 }

@@ -124,5 +124,13 @@ struct etcd_request *etcd_member_add(struct etcd *e, const char *peer_url, bool 
 struct etcd_request *etcd_member_promote(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data);
 struct etcd_request *etcd_member_remove(struct etcd *e, uint64_t id, etcd_members_cb cb, void *data);
 
+/* ---- for metrics */
+enum etcd_operation { ETCD_READ, ETCD_TXN, ETCD_LEASE, ETCD_MEMBERS, ETCD_OPERATIONS };
+/* After each request (retries included) that was not cancelled: how long it took, and ERR_OK or why it failed. */
+typedef void (*etcd_observer)(void *data, enum etcd_operation operation, int64_t took_ns, enum error_code code);
+void etcd_set_observer(struct etcd *e, etcd_observer cb, void *data);
+/* Bytes of requests and answers since the start, watches included. */
+void etcd_traffic(const struct etcd *e, uint64_t *ret_sent, uint64_t *ret_received);
+
 /* The callback comes with ERR_CANCELLED, before this returns. */
 void etcd_request_cancel(struct etcd_request *r);

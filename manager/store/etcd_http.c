@@ -12,9 +12,9 @@
 
 #define UNIX_PREFIX "unix:"
 
-struct http_call {
-	TAILQ_ENTRY(http_call) entry;
-	struct http *http;
+struct etcd_http_call {
+	TAILQ_ENTRY(etcd_http_call) entry;
+	struct etcd_http *http;
 	CURL *easy;
 	struct curl_slist *connect_to;
 	char *request;
@@ -24,35 +24,36 @@ struct http_call {
 	bool once;
 	bool too_large;
 	bool fresh;          /* on_data has not seen all of body */
-	http_data_cb on_data;
-	http_done_cb on_done;
+	etcd_http_data_cb on_data;
+	etcd_http_done_cb on_done;
 	void *data;
 	char why[CURL_ERROR_SIZE];
 };
 
-struct http {
+struct etcd_http {
 	uv_loop_t *loop;
 	CURLM *multi;
 	struct curl_slist *headers;
 	uv_timer_t timer;
 	struct closer closer;
 	char *ca_file, *cert_file, *key_file, *server_name;
-	TAILQ_HEAD(, http_call) calls;
-	struct http_call *current; /* whose on_data runs; NULL once it was cancelled in there */
+	TAILQ_HEAD(, etcd_http_call) calls;
+	struct etcd_http_call *current; /* whose on_data runs; NULL once it was cancelled in there */
+	struct etcd_http_traffic traffic;
 };
 
 /* libuv's half of a socket of curl's. */
 struct sock {
 	uv_poll_t poll;
-	struct http *http;
+	struct etcd_http *http;
 	curl_socket_t fd;
 };
 
 /* ---- calls */
 
-static void call_free(struct http_call *call)
+static void call_free(struct etcd_http_call *call)
 {
-	struct http *h = call->http;
+	struct etcd_http *h = call->http;
 
 	TAILQ_REMOVE(&h->calls, call, entry);
 	curl_multi_remove_handle(h->multi, call->easy);
@@ -63,7 +64,7 @@ static void call_free(struct http_call *call)
 	free(call);
 }
 
-void http_cancel(struct http_call *call)
+void etcd_http_cancel(struct etcd_http_call *call)
 {
 	if (!call)
 		return;
@@ -74,8 +75,9 @@ void http_cancel(struct http_call *call)
 
 static size_t on_write(char *bytes, size_t size, size_t n, void *data)
 {
-	struct http_call *call = data;
+	struct etcd_http_call *call = data;
 
+	call->http->traffic.received_bytes += size * n;
 	if (call->body.len + size * n > call->max_body) {
 		call->too_large = true;
 		return 0;
@@ -91,14 +93,15 @@ static size_t on_write(char *bytes, size_t size, size_t n, void *data)
  */
 static int on_prereq(void *data, char *ip, char *local_ip, int port, int local_port)
 {
-	struct http_call *call = data;
+	struct etcd_http_call *call = data;
 
+	call->http->traffic.sent_bytes += strlen(call->request);
 	return ++call->times_sent > 1 && call->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-static void result_of(struct http_call *call, CURLcode code, struct http_result *ret)
+static void result_of(struct etcd_http_call *call, CURLcode code, struct etcd_http_result *ret)
 {
-	*ret = (struct http_result){.sent = call->times_sent > 0};
+	*ret = (struct etcd_http_result){.sent = call->times_sent > 0};
 	if (code == CURLE_OK) {
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &ret->status);
 		ret->body = call->body.p ? call->body.p : "";
@@ -113,7 +116,7 @@ static void result_of(struct http_call *call, CURLcode code, struct http_result 
 	}
 }
 
-static void give_data(struct http *h, struct http_call *call)
+static void give_data(struct etcd_http *h, struct etcd_http_call *call)
 {
 	size_t used;
 
@@ -129,9 +132,9 @@ static void give_data(struct http *h, struct http_call *call)
 }
 
 /* Callbacks may cancel any call and start others, so the list is looked at from the start each time. */
-static bool give_next_data(struct http *h)
+static bool give_next_data(struct etcd_http *h)
 {
-	struct http_call *call;
+	struct etcd_http_call *call;
 
 	TAILQ_FOREACH(call, &h->calls, entry) {
 		if (call->fresh && call->on_data) {
@@ -142,10 +145,10 @@ static bool give_next_data(struct http *h)
 	return false;
 }
 
-static bool finish_next(struct http *h)
+static bool finish_next(struct etcd_http *h)
 {
-	struct http_result result;
-	struct http_call *call;
+	struct etcd_http_result result;
+	struct etcd_http_call *call;
 	CURLMsg *msg;
 	int left;
 
@@ -169,7 +172,7 @@ static bool finish_next(struct http *h)
 }
 
 /* What libcurl's callbacks noted is told from here, where libcurl may be called again. */
-static void deliver(struct http *h)
+static void deliver(struct etcd_http *h)
 {
 	while (!h->closer.closing && (give_next_data(h) || finish_next(h)))
 		;
@@ -179,7 +182,7 @@ static void deliver(struct http *h)
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct http *h = container_of(timer, struct http, timer);
+	struct etcd_http *h = container_of(timer, struct etcd_http, timer);
 	int running;
 
 	curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -188,7 +191,7 @@ static void on_timer(uv_timer_t *timer)
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *data)
 {
-	struct http *h = data;
+	struct etcd_http *h = data;
 
 	if (h->closer.closing)
 		return 0;
@@ -203,7 +206,7 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *data)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct sock *sock = container_of(poll, struct sock, poll);
-	struct http *h = sock->http;
+	struct etcd_http *h = sock->http;
 	int flags = status < 0 ? CURL_CSELECT_ERR : 0, running;
 
 	if (events & UV_READABLE)
@@ -222,7 +225,7 @@ static void on_sock_closed(uv_handle_t *handle)
 	free(sock);
 }
 
-static struct sock *sock_new(struct http *h, curl_socket_t fd)
+static struct sock *sock_new(struct etcd_http *h, curl_socket_t fd)
 {
 	struct sock *sock = xnew(struct sock);
 
@@ -239,7 +242,7 @@ static struct sock *sock_new(struct http *h, curl_socket_t fd)
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *socket_data)
 {
-	struct http *h = data;
+	struct etcd_http *h = data;
 	struct sock *sock = socket_data;
 	int events = 0;
 
@@ -262,9 +265,14 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *data, vo
 	return 0;
 }
 
-struct http *http_new(uv_loop_t *loop, const struct http_tls *tls)
+const struct etcd_http_traffic *etcd_http_traffic(const struct etcd_http *h)
 {
-	struct http *h = xnew(struct http);
+	return &h->traffic;
+}
+
+struct etcd_http *etcd_http_new(uv_loop_t *loop, const struct etcd_http_tls *tls)
+{
+	struct etcd_http *h = xnew(struct etcd_http);
 
 	h->loop = loop;
 	TAILQ_INIT(&h->calls);
@@ -289,13 +297,13 @@ struct http *http_new(uv_loop_t *loop, const struct http_tls *tls)
 struct closing {
 	void (*closed)(void *data);
 	void *data;
-	struct http *http;
+	struct etcd_http *http;
 };
 
 static void on_all_closed(void *data)
 {
 	struct closing c = *(struct closing *)data;
-	struct http *h = c.http;
+	struct etcd_http *h = c.http;
 
 	free(data);
 	curl_slist_free_all(h->headers);
@@ -308,7 +316,7 @@ static void on_all_closed(void *data)
 		c.closed(c.data);
 }
 
-void http_close(struct http *h, void (*closed)(void *data), void *data)
+void etcd_http_close(struct etcd_http *h, void (*closed)(void *data), void *data)
 {
 	struct closing *c;
 
@@ -318,7 +326,7 @@ void http_close(struct http *h, void (*closed)(void *data), void *data)
 	*c = (struct closing){closed, data, h};
 	closer_begin(&h->closer, on_all_closed, c);
 	while (!TAILQ_EMPTY(&h->calls))
-		http_cancel(TAILQ_FIRST(&h->calls));
+		etcd_http_cancel(TAILQ_FIRST(&h->calls));
 	curl_multi_cleanup(h->multi);
 	closer_add(&h->closer, (uv_handle_t *)&h->timer);
 	closer_end(&h->closer);
@@ -336,7 +344,7 @@ static char *url_part(CURLU *url, CURLUPart part)
 	return copy;
 }
 
-int http_check_endpoint(const char *endpoint, struct error *err)
+int etcd_http_check_endpoint(const char *endpoint, struct error *err)
 {
 	_cleanup_free_ char *host = NULL, *port = NULL, *scheme = NULL, *path = NULL;
 	CURLU *url;
@@ -358,7 +366,7 @@ int http_check_endpoint(const char *endpoint, struct error *err)
 }
 
 /* The name in the URL is the one checked in the certificate; where to connect to is told apart from it. */
-static void set_named_url(struct http_call *call, const char *endpoint, const char *path, const char *name)
+static void set_named_url(struct etcd_http_call *call, const char *endpoint, const char *path, const char *name)
 {
 	_cleanup_free_ char *host = NULL, *port = NULL, *full = NULL, *where = NULL;
 	CURLU *url = curl_url();
@@ -374,9 +382,9 @@ static void set_named_url(struct http_call *call, const char *endpoint, const ch
 	curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to);
 }
 
-static void set_endpoint(struct http_call *call, const char *endpoint, const char *path)
+static void set_endpoint(struct etcd_http_call *call, const char *endpoint, const char *path)
 {
-	struct http *h = call->http;
+	struct etcd_http *h = call->http;
 	_cleanup_free_ char *url = NULL;
 
 	if (str_starts(endpoint, UNIX_PREFIX)) {
@@ -391,9 +399,9 @@ static void set_endpoint(struct http_call *call, const char *endpoint, const cha
 	}
 }
 
-static void set_tls(struct http_call *call)
+static void set_tls(struct etcd_http_call *call)
 {
-	struct http *h = call->http;
+	struct etcd_http *h = call->http;
 
 	curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (h->ca_file)
@@ -406,7 +414,7 @@ static void set_tls(struct http_call *call)
 	curl_easy_setopt(call->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 }
 
-static void set_limits(struct http_call *call, const struct http_post *post)
+static void set_limits(struct etcd_http_call *call, const struct etcd_http_post *post)
 {
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)post->timeout_ms);
 	curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)post->connect_timeout_ms);
@@ -417,9 +425,9 @@ static void set_limits(struct http_call *call, const struct http_post *post)
 	curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPALIVE, 1L);
 }
 
-struct http_call *http_post(struct http *h, const struct http_post *post)
+struct etcd_http_call *etcd_http_post(struct etcd_http *h, const struct etcd_http_post *post)
 {
-	struct http_call *call = xnew(struct http_call);
+	struct etcd_http_call *call = xnew(struct etcd_http_call);
 	CURL *easy = curl_easy_init();
 
 	if (!easy)

@@ -10,23 +10,29 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct http;
-struct http_call;
+struct etcd_http;
+struct etcd_http_call;
 
 /* Strings are copied. */
-struct http_tls {
+struct etcd_http_tls {
 	const char *ca_file, *cert_file, *key_file; /* NULL for http and unix */
 	const char *server_name;                    /* NULL = the endpoint's host */
 };
 
-struct http *http_new(uv_loop_t *loop, const struct http_tls *tls);
+/* Bodies, sent and received, since the start. */
+struct etcd_http_traffic {
+	uint64_t sent_bytes, received_bytes;
+};
+const struct etcd_http_traffic *etcd_http_traffic(const struct etcd_http *h);
+
+struct etcd_http *etcd_http_new(uv_loop_t *loop, const struct etcd_http_tls *tls);
 /* Calls still open are dropped without callback. */
-void http_close(struct http *h, void (*closed)(void *data), void *data);
+void etcd_http_close(struct etcd_http *h, void (*closed)(void *data), void *data);
 
 /* Endpoint as http understands it: "http://host:port", "https://host:port", "unix:/path". ERR_INVALID. */
-int http_check_endpoint(const char *endpoint, struct error *err);
+int etcd_http_check_endpoint(const char *endpoint, struct error *err);
 
-struct http_result {
+struct etcd_http_result {
 	bool sent;           /* false: no connection, the server cannot have seen the request */
 	long status;         /* of HTTP; 0 = the answer is not complete, see error */
 	const char *body;
@@ -34,22 +40,22 @@ struct http_result {
 	struct error error;  /* ERR_UNAVAILABLE, ERR_TIMEOUT, ERR_EXHAUSTED longer than max_body */
 };
 
-typedef void (*http_done_cb)(void *data, const struct http_result *result);
+typedef void (*etcd_http_done_cb)(void *data, const struct etcd_http_result *result);
 /* Streams: everything not yet consumed, each time it grew; returns how much of it is done with. */
-typedef size_t (*http_data_cb)(void *data, const char *bytes, size_t len);
+typedef size_t (*etcd_http_data_cb)(void *data, const char *bytes, size_t len);
 
-struct http_post {
+struct etcd_http_post {
 	const char *endpoint, *path;
 	char *body;                 /* heap; taken over */
 	uint64_t timeout_ms;        /* 0 = none (streams) */
 	uint64_t connect_timeout_ms;
 	size_t max_body;            /* of the answer, or of its part not yet consumed */
 	bool once;                  /* never sent a second time by the library on its own */
-	http_data_cb on_data;       /* NULL = all at the end */
-	http_done_cb on_done;       /* exactly once, unless cancelled; the call is freed behind it */
+	etcd_http_data_cb on_data;       /* NULL = all at the end */
+	etcd_http_done_cb on_done;       /* exactly once, unless cancelled; the call is freed behind it */
 	void *data;
 };
 
-struct http_call *http_post(struct http *h, const struct http_post *post);
+struct etcd_http_call *etcd_http_post(struct etcd_http *h, const struct etcd_http_post *post);
 /* No callback any more; may be called inside one. NULL is fine. */
-void http_cancel(struct http_call *call);
+void etcd_http_cancel(struct etcd_http_call *call);

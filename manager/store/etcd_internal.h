@@ -14,12 +14,14 @@
 
 struct etcd {
 	uv_loop_t *loop;
-	struct http *http;
+	struct etcd_http *http;
 	struct strv endpoints;
 	size_t current;      /* the endpoint that answered last */
 	uint64_t timeout_ms;
 	uint64_t term;       /* the latest heard of */
 	uv_timer_t again;    /* requests that are overtaken are ended in a turn of their own */
+	etcd_observer observer; /* NULL = none */
+	void *observer_data;
 	struct closer closer;
 	TAILQ_HEAD(, etcd_request) requests;
 	LIST_HEAD(, etcd_watch) watches;

@@ -23,7 +23,7 @@ struct etcd_watch {
 	uint64_t next_revision;   /* where the next attempt starts; 0 = now */
 	struct etcd_watch_handlers handlers;
 	void *data;
-	struct http_call *call;
+	struct etcd_http_call *call;
 	struct etcd_request *probe;
 	char *endpoint;
 	uv_timer_t timer;         /* silence while connected, backoff while not */
@@ -42,7 +42,7 @@ static void on_reconnect(uv_timer_t *timer)
 
 static void drop_connection(struct etcd_watch *w)
 {
-	http_cancel(TAKE_PTR(w->call));
+	etcd_http_cancel(TAKE_PTR(w->call));
 	/* Its callback finds no probe and does nothing. */
 	if (w->probe)
 		etcd_request_cancel(TAKE_PTR(w->probe));
@@ -126,7 +126,7 @@ static void on_answer(struct etcd_watch *w, const struct etcd_answer *a)
 static size_t on_data(void *data, const char *bytes, size_t len)
 {
 	struct etcd_watch *w = data;
-	struct http_call *call = w->call;
+	struct etcd_http_call *call = w->call;
 	size_t used = 0;
 	const char *newline;
 
@@ -147,7 +147,7 @@ static size_t on_data(void *data, const char *bytes, size_t len)
 	return used;
 }
 
-static void on_done(void *data, const struct http_result *result)
+static void on_done(void *data, const struct etcd_http_result *result)
 {
 	struct etcd_watch *w = data;
 	struct error err = result->error;
@@ -202,7 +202,7 @@ static void on_silence(uv_timer_t *timer)
 
 static void connect_now(struct etcd_watch *w)
 {
-	struct http_post post = {
+	struct etcd_http_post post = {
 		.path = "/v3/watch",
 		.body = etcd_json_watch(w->key, w->end, w->next_revision, w->handlers.prev),
 		.connect_timeout_ms = ETCD_CONNECT_TIMEOUT_MS,
@@ -215,7 +215,7 @@ static void connect_now(struct etcd_watch *w)
 	free(w->endpoint);
 	w->endpoint = xstrdup(etcd_endpoint(w->etcd));
 	post.endpoint = w->endpoint;
-	w->call = http_post(w->etcd->http, &post);
+	w->call = etcd_http_post(w->etcd->http, &post);
 	uv_timer_start(&w->timer, on_silence, CREATE_TIMEOUT_MS, 0);
 }
 

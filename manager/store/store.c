@@ -114,6 +114,12 @@ const struct store_stats *store_stats(const struct store *s)
 	return &s->stats;
 }
 
+void store_set_lag_observer(struct store *s, void (*cb)(void *data, int64_t lag_ns), void *data)
+{
+	s->on_lag = cb;
+	s->on_lag_data = data;
+}
+
 void store_set_fence(struct store *s, const char *key, uint64_t create_revision)
 {
 	char *copy = xstrdup(key);

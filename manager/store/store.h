@@ -66,3 +66,5 @@ struct store_stats {
 	int64_t last_commit_ns;
 };
 const struct store_stats *store_stats(const struct store *s);
+/* After each commit that succeeded: from etcd's answer until the watch had told it here as well. NULL = off. */
+void store_set_lag_observer(struct store *s, void (*cb)(void *data, int64_t lag_ns), void *data);

@@ -59,7 +59,7 @@ struct commit {
 	struct etcd_request *request;
 	size_t asking;           /* unit whose name is looked up after a conflict */
 	uint64_t revision;       /* of the last chunk */
-	int64_t begun_ns, seen_by_ns;
+	int64_t begun_ns, decided_ns, seen_by_ns;
 	struct error error;
 	store_commit_cb cb;
 	void *data;
@@ -240,12 +240,15 @@ static void finish(struct commit *c)
 
 	move_to(c, NULL);
 	s->stats.last_commit_ns = clock_mono_ns() - c->begun_ns;
-	if (!error_is_set(&c->error))
+	if (!error_is_set(&c->error)) {
 		s->stats.commits++;
-	else if (c->error.code == ERR_CONFLICT || c->error.code == ERR_EXISTS)
+		if (s->on_lag && c->revision)
+			s->on_lag(s->on_lag_data, clock_mono_ns() - c->decided_ns);
+	} else if (c->error.code == ERR_CONFLICT || c->error.code == ERR_EXISTS) {
 		s->stats.conflicts++;
-	else
+	} else {
 		s->stats.failures++;
+	}
 	c->cb(c->data, error_is_set(&c->error) ? &c->error : NULL);
 	commit_free(c);
 }
@@ -307,7 +310,8 @@ static void decided(struct commit *c)
 	struct store *s = c->store;
 	uint64_t wait_ms = error_is_set(&c->error) ? SEEN_TIMEOUT_ERROR_MS : SEEN_TIMEOUT_MS;
 
-	c->seen_by_ns = clock_mono_ns() + (int64_t)wait_ms * NS_PER_MS;
+	c->decided_ns = clock_mono_ns();
+	c->seen_by_ns = c->decided_ns + (int64_t)wait_ms * NS_PER_MS;
 	move_to(c, &s->waiting);
 	if (is_seen(c))
 		uv_timer_start(&s->commit_timer, store_commit_timer, 0, 0);

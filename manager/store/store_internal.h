@@ -17,6 +17,8 @@ struct store {
 	bool connected;
 	int64_t heard_ns;           /* monotonic; when etcd last said something */
 	struct store_stats stats;
+	void (*on_lag)(void *data, int64_t lag_ns);
+	void *on_lag_data;
 	struct closer closer;
 
 	/* store_sync.c */

@@ -15,6 +15,8 @@ rules=(
 	'manager/scheduler/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|allocator|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/allocator/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/control/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|dispatcher|ca)/'
+	'manager/history/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|usage|metrics|web)/'
+	'manager/usage/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|metrics|web)/'
 	'manager/dispatcher/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|ca)/'
 	'manager/ca/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher)/'
 	'agent/:^(manager|clusterctl)/'

@@ -9,7 +9,9 @@
 #include "common/str.h"
 #include "manager/control/control.h"
 #include "manager/dispatcher/dispatcher.h"
+#include "manager/history/history.h"
 #include "manager/store/etcd.h"
+#include "manager/usage/usage.h"
 #include "manager/store/store.h"
 #include "proto/pb.h"
 #include "rpc/rpc.h"
@@ -24,6 +26,9 @@ struct serve {
 	uv_loop_t loop;
 	uv_timer_t guard;
 	struct etcd *etcd;
+	char prefix[32];
+	struct history *history;
+	struct usage *usage;
 	struct store *store;
 	struct rpc *rpc;
 	struct pki pki;
@@ -576,12 +581,10 @@ static inline void serve_open_store(struct serve *s)
 	static unsigned n;
 	struct etcd_options options = {
 		.endpoints = (const char *const[]){serve_etcd.endpoint, NULL}, .timeout_ms = 1000};
-	char prefix[32];
-
-	snprintf(prefix, sizeof(prefix), "/t%u", n++);
+	snprintf(s->prefix, sizeof(s->prefix), "/t%u", n++);
 	s->etcd = etcd_new(&s->loop, &options, NULL);
 	assert_non_null(s->etcd);
-	s->store = store_new(&s->loop, s->etcd, prefix);
+	s->store = store_new(&s->loop, s->etcd, s->prefix);
 	s->flag = false;
 	store_start(s->store, serve_on_started, &s->flag);
 	wait_for(s, s->flag);
@@ -614,9 +617,14 @@ static inline void serve_open_services(struct serve *s)
 				    .creds = s->creds,
 				    .node_id = "m1",
 				    .ops = &ops};
+	struct history_options h = {
+		.store = s->store, .etcd = s->etcd, .prefix = s->prefix, .leader_key = "/leader"};
+	struct usage_options u = {.loop = &s->loop, .store = s->store, .rpc = s->rpc, .creds = s->creds};
 	struct error err = ERROR_INIT;
 
 	ops.data = s;
+	c.history = s->history = history_new(&h);
+	c.usage = s->usage = usage_new(&u);
 	s->control = control_new(&c);
 	s->dispatcher = dispatcher_new(&d);
 	s->tls = rpc_server_new(s->rpc, s->creds);
@@ -673,6 +681,8 @@ static inline int serve_teardown(void **state)
 	serve_close_one(s, rpc_server_close(s->tls, serve_on_flag, &s->flag));
 	serve_close_one(s, rpc_server_close(s->local, serve_on_flag, &s->flag));
 	serve_close_one(s, control_close(s->control, serve_on_flag, &s->flag));
+	serve_close_one(s, usage_close(s->usage, serve_on_flag, &s->flag));
+	history_free(s->history);
 	serve_close_one(s, dispatcher_close(s->dispatcher, serve_on_flag, &s->flag));
 	serve_close_one(s, rpc_close(s->rpc, serve_on_flag, &s->flag));
 	serve_close_one(s, store_close(s->store, serve_on_flag, &s->flag));
