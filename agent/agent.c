@@ -10,6 +10,7 @@
 #include "common/proc.h"
 #include "common/str.h"
 #include "manager_child.h"
+#include "manager_conf.h"
 #include "nodeinfo.h"
 #include "reporter.h"
 #include "rpc/rpc.h"
@@ -38,7 +39,12 @@ pb_node_description *agent_describe(void *data)
 		.reserved_mem_bytes = a->config->reserved_mem_bytes,
 	};
 
-	return nodeinfo_describe(&options);
+	pb_node_description *d = nodeinfo_describe(&options);
+	char where[MANAGER_CONF_WHERE_MAX];
+
+	if (*manager_conf_http_where(a->config, where))
+		pb_kv_set(&d->n_features, &d->features, "metrics.manager", where);
+	return d;
 }
 
 static void describe_again(void *data)
@@ -258,6 +264,7 @@ static int open_parts(struct agent *a, struct error *err)
 	};
 	struct worker_options worker_options = {.loop = a->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = a};
 	struct local_options local_options = {.loop = a->loop, .tmp_dir = tmp, .ops = &agent_ops, .data = a};
+	_cleanup_strv_ struct strv manager_flags = {0};
 	struct manager_child_options manager_options = {
 		.loop = a->loop, .binary = a->manager_binary, .config_path = a->manager_conf, .run_dir = c->run_dir,
 		.log_level = c->log_level,
@@ -269,6 +276,8 @@ static int open_parts(struct agent *a, struct error *err)
 	if (!a->db)
 		return -1;
 	a->reporter = reporter_new(a->loop, send_batch, a);
+	manager_conf_http_flags(c, &manager_flags);
+	manager_options.flags = manager_flags.v;
 	a->manager = manager_child_new(&manager_options);
 	local_options.rpc = a->rpc;
 	local_options.images = a->images;

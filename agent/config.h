@@ -7,6 +7,8 @@ struct agent_config {
 	char *listen, *advertise_address, *manager_binary, *auth_file, *certs_dir, *init_path;
 	char *join, *token_file;
 	char *gateway_subnet, *balancer;
+	char *manager_http_listen, *manager_http_cert, *manager_http_key, *manager_http_client_ca;
+	bool manager_http_tls;
 	struct strv engine_labels;
 	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, vxlan_port, log_max_files;
 	int64_t log_max_bytes, reserved_mem_bytes;

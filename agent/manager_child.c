@@ -32,7 +32,8 @@ STAILQ_HEAD(waiters, waiter);
 
 struct manager_child {
 	uv_loop_t *loop;
-	char *binary, *config_path, *pid_path, *log_level;
+	char *binary, *pid_path;
+	struct strv argv;
 	struct proc *proc;
 	uv_pipe_t ready_pipe;      /* the child's word: "ready\n" or "error: ...\n" */
 	bool pipe_open;
@@ -54,8 +55,15 @@ struct manager_child *manager_child_new(const struct manager_child_options *opti
 
 	m->loop = options->loop;
 	m->binary = xstrdup(options->binary);
-	m->config_path = xstrdup(options->config_path);
-	m->log_level = xstrdup(options->log_level);
+	strv_add(&m->argv, options->binary);
+	strv_add(&m->argv, "--config");
+	strv_add(&m->argv, options->config_path);
+	strv_add(&m->argv, "--ready-fd");
+	strv_add(&m->argv, "3");
+	strv_add(&m->argv, "--log-level");
+	strv_add(&m->argv, options->log_level);
+	for (char *const *flag = options->flags; flag && *flag; flag++)
+		strv_add(&m->argv, *flag);
 	m->pid_path = xasprintf("%s/manager.pid", options->run_dir);
 	m->backoff_ns = BACKOFF_MIN_NS;
 	uv_timer_init(m->loop, &m->timer);
@@ -217,9 +225,8 @@ static void spawn(struct manager_child *m)
 {
 	_cleanup_close_ int child_end = -1;
 	struct error err = ERROR_INIT;
-	const char *argv[] = {m->binary, "--config", m->config_path, "--ready-fd", "3", "--log-level", m->log_level, NULL};
 	struct proc_options options = {
-		.argv = argv,
+		.argv = (const char *const *)m->argv.v,
 		.new_session = true,
 		.n_extra_fds = 1,
 		.on_exit = on_exit_of_manager,
@@ -349,9 +356,9 @@ static void on_closed(void *data)
 
 	free(c);
 	free(m->binary);
-	free(m->config_path);
+	strv_fini(&m->argv);
 	free(m->pid_path);
-	free(m->log_level);
+
 	free(m);
 	copy.closed(copy.data);
 }

@@ -18,6 +18,7 @@ struct manager_child_options {
 	const char *config_path;  /* its configuration file, written before */
 	const char *run_dir;
 	const char *log_level;
+	char *const *flags;       /* further ones, NULL-terminated; copied. They go before the file */
 };
 
 struct manager_child *manager_child_new(const struct manager_child_options *options);

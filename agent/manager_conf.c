@@ -1,9 +1,11 @@
 #include "manager_conf.h"
 
 #include "common/error.h"
+#include "common/hostport.h"
 #include "common/mem.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct writer {
@@ -52,4 +54,29 @@ char *manager_conf_text(const struct manager_conf *conf, struct error *err)
 		return NULL;
 	}
 	return strbuf_take(&w.out);
+}
+
+static void add_flag(struct strv *flags, const char *name, const char *value)
+{
+	if (!str_empty(value))
+		strv_addf(flags, "--%s=%s", name, value);
+}
+
+void manager_conf_http_flags(const struct agent_config *agent, struct strv *flags)
+{
+	add_flag(flags, "http-listen", agent->manager_http_listen);
+	add_flag(flags, "http-tls", agent->manager_http_tls ? "true" : "false");
+	add_flag(flags, "http-cert", agent->manager_http_cert);
+	add_flag(flags, "http-key", agent->manager_http_key);
+	add_flag(flags, "http-client-ca", agent->manager_http_client_ca);
+}
+
+const char *manager_conf_http_where(const struct agent_config *agent, char buf[static MANAGER_CONF_WHERE_MAX])
+{
+	struct hostport at;
+
+	buf[0] = '\0';
+	if (!str_eq(agent->manager_http_listen, "off") && hostport_parse(agent->manager_http_listen, 9641, &at, NULL) == 0)
+		snprintf(buf, MANAGER_CONF_WHERE_MAX, "%s:%u", agent->manager_http_tls ? "https" : "http", at.port);
+	return buf;
 }

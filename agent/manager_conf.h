@@ -14,3 +14,12 @@ struct manager_conf {
 
 /* The text; yours. Values that cannot stand on one line are refused with ERR_INVALID. */
 char *manager_conf_text(const struct manager_conf *conf, struct error *err);
+
+/*
+ * What the manager is told by flags at each start, because it may change between two of them: where it serves metrics and its
+ * page. Appends "--http-listen=..." and so on.
+ */
+void manager_conf_http_flags(const struct agent_config *agent, struct strv *flags);
+/* The same as managers tell Prometheus: "https:9641"; "" = off. Into the buffer, which is returned. */
+#define MANAGER_CONF_WHERE_MAX 16
+const char *manager_conf_http_where(const struct agent_config *agent, char buf[static MANAGER_CONF_WHERE_MAX]);

@@ -11,6 +11,7 @@
 #include "manager/ca/bootstrap.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "monitor.h"
 #include "port_check.h"
 #include "presence.h"
 #include "rpc/rpc.h"
@@ -159,6 +160,7 @@ static void start_store(struct manager *m)
 {
 	m->store = store_new(m->loop, m->etcd, MANAGER_KEY_PREFIX);
 	m->store_started = true;
+	monitor_store(m->monitor);
 	store_start(m->store, on_store_loaded, m);
 }
 

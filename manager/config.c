@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "common/error.h"
+#include "common/hostport.h"
 
 
 const struct option_def manager_options[] = {
@@ -27,6 +28,14 @@ const struct option_def manager_options[] = {
 	 .help = "registry credentials for looking up digests of images (containers-auth.json(5))"},
 	{"certs-dir", 0, OPT_STR(struct manager_config, certs_dir), .def = "/etc/containers/certs.d", .arg = "DIR",
 	 .help = "certificates of registries (containers-certs.d(5))"},
+	{"http-listen", 0, OPT_STR(struct manager_config, http_listen), .def = "0.0.0.0:9641", .arg = "ADDRESS:PORT|off",
+	 .help = "where metrics, health, Prometheus' service discovery and the web page are served"},
+	{"http-tls", 0, OPT_BOOL(struct manager_config, http_tls), .def = "true", .help = "serve them by https only; --no-http-tls: plain"},
+	{"http-cert", 0, OPT_STR(struct manager_config, http_cert), .arg = "FILE",
+	 .help = "certificate (chain) for https (default: the node's own, which the cluster's root certificate proves)"},
+	{"http-key", 0, OPT_STR(struct manager_config, http_key), .arg = "FILE", .help = "key of that certificate"},
+	{"http-client-ca", 0, OPT_STR(struct manager_config, http_client_ca), .arg = "FILE",
+	 .help = "https clients need a certificate of these (default: none is asked for)"},
 	{"leader-ttl", 0, OPT_DURATION(struct manager_config, leader_ttl_ns), .def = "3s", .arg = "DURATION",
 	 .help = "a silent leader is replaced after this long (a killed one at once)"},
 	{"force-new-cluster", 0, OPT_BOOL(struct manager_config, force_new_cluster),
@@ -56,6 +65,19 @@ const struct option_def manager_options[] = {
 	{0},
 };
 
+static int check_http(const struct manager_config *config, struct error *err)
+{
+	struct hostport at;
+
+	if (str_empty(config->http_cert) != str_empty(config->http_key))
+		return error_set(err, ERR_INVALID, "--http-cert and --http-key belong together: give both or none");
+	if (!config->http_tls && (!str_empty(config->http_cert) || !str_empty(config->http_client_ca)))
+		return error_set(err, ERR_INVALID, "--http-cert and --http-client-ca are for https, which --no-http-tls turns off");
+	if (!str_eq(config->http_listen, "off") && hostport_parse(config->http_listen, 9641, &at, err) < 0)
+		return error_wrap(err, "--http-listen");
+	return 0;
+}
+
 int manager_config_load(struct manager_config *config, int argc, char **argv, struct error *err)
 {
 	_cleanup_strv_ struct strv args = {0};
@@ -68,6 +90,8 @@ int manager_config_load(struct manager_config *config, int argc, char **argv, st
 		return error_set(err, ERR_INVALID, "unexpected argument \"%s\": cluster-manager takes only flags", args.v[0]);
 	if (!str_empty(config->config_file) &&
 	    options_parse_file(manager_options, config, config->config_file, &seen, err) < 0)
+		return -1;
+	if (check_http(config, err) < 0)
 		return -1;
 	if (!config->help && !config->version && !config->man && str_empty(config->advertise_address))
 		return error_set(err, ERR_INVALID, "--advertise-address HOST:PORT is required");

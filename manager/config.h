@@ -8,6 +8,8 @@ struct manager_config {
 	char *auth_file, *certs_dir;
 	struct strv join, etcd_endpoints;
 	uint64_t etcd_client_port, etcd_peer_port;
+	char *http_listen, *http_cert, *http_key, *http_client_ca;
+	bool http_tls;
 	int64_t leader_ttl_ns;
 	int64_t ready_fd;
 	bool force_new_cluster, bootstrap;

@@ -14,6 +14,7 @@
 #include "manager/store/store.h"
 #include "manager/usage/usage.h"
 #include "membership.h"
+#include "monitor.h"
 #include "presence.h"
 #include "rpc/rpc.h"
 
@@ -47,6 +48,8 @@ static void on_leader(void *data, const char *node_id, uint64_t create_revision)
 
 	log_info("leader", kv_str("node", node_id));
 	history_leader(m->history, node_id, create_revision);
+	if (m->monitor)
+		counters_leader(monitor_counters(m->monitor), node_id);
 }
 
 static void on_manager_alive(void *data, const char *node_id, bool alive)
@@ -134,6 +137,7 @@ static int open_listeners(struct manager *m, struct error *err)
 	control_add_to(m->control, m->unix_server);
 	if (rpc_server_listen(m->unix_server, socket_address, 0660, NULL, err) < 0)
 		return -1;
+	monitor_services(m->monitor);
 	rpc_server_start(m->tls_server);
 	rpc_server_start(m->unix_server);
 	return 0;
@@ -223,6 +227,10 @@ struct manager *manager_new(uv_loop_t *loop, const struct manager_config *config
 	m->retry.data = m;
 	m->creds = rpc_creds_new(m->identity.root_pem, m->identity.cert_pem, m->identity.key_pem);
 	m->rpc = rpc_new(loop);
+	/* A cluster does not stand still for want of a port for its metrics; info tells. */
+	m->monitor = monitor_open(m, &m->monitor_error);
+	if (error_is_set(&m->monitor_error))
+		log_error("http", kv_err(&m->monitor_error));
 	bring_up(m);
 	return m;
 }
@@ -370,6 +378,8 @@ static void close_listeners(void *data)
 	struct rpc_server *servers[] = {m->tls_server, m->unix_server};
 
 	closer_begin(&s->closer, on_stage_closed, s);
+	closer_hold(&s->closer);
+	monitor_close(TAKE_PTR(m->monitor), on_part_closed, s);
 	for (size_t i = 0; i < ARRAY_SIZE(servers); i++) {
 		if (servers[i]) {
 			closer_hold(&s->closer);

@@ -33,6 +33,8 @@ struct manager {
 
 	struct leader *leader;
 	struct decider *decider;
+	struct monitor *monitor;       /* NULL: off, or it could not be opened */
+	struct error monitor_error;
 	struct history *history;
 	struct usage *usage;
 	struct control *control;

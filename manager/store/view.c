@@ -363,6 +363,12 @@ size_t view_count(const struct view *v, enum kind kind)
 	return HASH_COUNT(v->objects[kind]);
 }
 
+void view_each(const struct view *v, enum kind kind, void (*cb)(void *data, const void *obj), void *data)
+{
+	for (const struct entry *entry = v->objects[kind]; entry; entry = entry->hh.next)
+		cb(data, entry->obj);
+}
+
 /* ---- snapshots */
 
 static int by_id(const void *a, const void *b, void *info)

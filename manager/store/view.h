@@ -51,6 +51,8 @@ const pb_service *view_service_by_name(const struct view *v, const char *name);
 const pb_network *view_network_by_name(const struct view *v, const char *name);
 
 size_t view_count(const struct view *v, enum kind kind);
+/* All objects of a kind, in no order; the view must not be changed meanwhile. */
+void view_each(const struct view *v, enum kind kind, void (*cb)(void *data, const void *obj), void *data);
 
 /*
  * Snapshots for iteration: an array of borrowed pointers, sorted by id (tasks of a service: by slot,

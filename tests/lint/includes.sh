@@ -16,6 +16,7 @@ rules=(
 	'manager/allocator/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/control/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|dispatcher|ca)/'
 	'manager/history/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|usage|metrics|web)/'
+	'manager/metrics/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|usage|web)/'
 	'manager/usage/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|metrics|web)/'
 	'manager/dispatcher/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|ca)/'
 	'manager/ca/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher)/'

@@ -85,11 +85,31 @@ static void values_stay_on_their_line(void **state)
 	}
 }
 
+static void flags_of_what_may_change(void **state)
+{
+	struct agent_config config = {.manager_http_listen = (char *)"0.0.0.0:9641", .manager_http_tls = true};
+	_cleanup_strv_ struct strv flags = {0};
+	char where[MANAGER_CONF_WHERE_MAX];
+
+	(void)state;
+	manager_conf_http_flags(&config, &flags);
+	assert_int_equal(flags.n, 2);
+	assert_true(strv_has(&flags, "--http-listen=0.0.0.0:9641"));
+	assert_true(strv_has(&flags, "--http-tls=true"));
+	assert_string_equal(manager_conf_http_where(&config, where), "https:9641");
+	config.manager_http_tls = false;
+	config.manager_http_listen = (char *)"[::]:80";
+	assert_string_equal(manager_conf_http_where(&config, where), "http:80");
+	config.manager_http_listen = (char *)"off";
+	assert_string_equal(manager_conf_http_where(&config, where), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(embedded_etcd),
 		cmocka_unit_test(external_etcd_and_force),
+		cmocka_unit_test(flags_of_what_may_change),
 		cmocka_unit_test(values_stay_on_their_line),
 	};
 

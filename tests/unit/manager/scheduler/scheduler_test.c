@@ -6,6 +6,7 @@
 
 #include "support/rounds.h"
 
+#include "manager/scheduler/filter.h"
 #include "manager/scheduler/scheduler.h"
 
 #define pending(id_, slot_, ...)                                                                   \
@@ -584,9 +585,38 @@ static void many_nodes_and_tasks(void **state)
 	rounds_fini(&r);
 }
 
+/* What metrics call the reason of a task that waits: from the words that tasks carry. */
+static void summaries_name_their_filter(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *text;
+	} cases[] = {
+		{"ready", "no suitable node (4 nodes not available for new tasks (4 down); insufficient memory on 1 node (asked 1GiB, free 1MiB))"},
+		{"memory", "no suitable node (insufficient memory on 2 nodes (asked 4GiB, free 1GiB); 1 node not available for new tasks (1 down))"},
+		{"cpu", "no suitable node (insufficient CPU on 1 node (asked 2.5, free 2))"},
+		{"pids", "no suitable node (insufficient pids on 1 node (asked 100, free 99))"},
+		{"network-driver", "no suitable node (network driver overlay not supported by the kernel on 2 nodes)"},
+		{"network-driver", "no suitable node (encrypted networks not supported by the kernel on 1 node)"},
+		{"constraint", "no suitable node (scheduling constraints not satisfied on 2 nodes)"},
+		{"host-port", "no suitable node (host-mode port already in use on 2 nodes)"},
+		{"max-replicas", "no suitable node (max replicas per node limit exceed on 2 nodes (limit 1))"},
+		{NULL, "no suitable node"},
+		{NULL, ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *name = filter_of_summary(cases[i].text);
+
+		if (!str_eq(name, cases[i].name))
+			fail_msg("\"%s\": %s, not %s", cases[i].text, name, cases[i].name);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(summaries_name_their_filter),
 		cmocka_unit_test(reasons_in_the_status),
 		cmocka_unit_test(max_replicas_per_node),
 		cmocka_unit_test(resources_of_a_stopping_task_are_held),
