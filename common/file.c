@@ -10,6 +10,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -109,6 +110,16 @@ static int make_dir(const char *path, mode_t mode, struct error *err)
 	if (errno == EEXIST)
 		return 0;
 	return error_set_errno(err, errno, "make directory %s", path);
+}
+
+int file_fd_high(int fd)
+{
+	int high = fd < 0 || fd >= FD_SETSIZE ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
 }
 
 int file_mkdirs(const char *path, mode_t mode, struct error *err)

@@ -18,6 +18,12 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, stru
 int file_put(const char *path, const void *data, size_t len, mode_t mode, struct error *err);
 int file_sync_dir(const char *dir, struct error *err);
 
+/*
+ * Move a descriptor that stays open to a number that select(2) does not reach: the low ones are for libraries that use it
+ * (libnftables aborts the process otherwise). Returns the new number, or the old one when there is no room; -1 gives -1.
+ */
+int file_fd_high(int fd);
+
 /* Make a directory and its parents with `mode`; existing ones are left as they are. */
 int file_mkdirs(const char *path, mode_t mode, struct error *err);
 

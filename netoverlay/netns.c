@@ -1,6 +1,7 @@
 #include "netns_internal.h"
 
 #include "common/error.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/str.h"
@@ -26,6 +27,7 @@
 #include <sys/vfs.h>
 
 #define OWN_NS "/proc/thread-self/ns/net"
+#define UNBOUND "(without a file)" /* of one that no path leads to yet */
 
 /* ---------------------------------------------------------------- entering */
 
@@ -135,15 +137,22 @@ int netns_destroy(const char *path, struct error *err)
 
 /* ---------------------------------------------------------------- handles */
 
-struct netns *netns_open(const char *path, struct netns *outer, struct error *err)
+static struct netns *handle_new(const char *path, struct netns *outer)
 {
 	struct netns *ns = xnew(struct netns);
-	int back = -1, r;
 
 	ns->path = path ? xstrdup(path) : NULL;
 	ns->outer = outer;
-	ns->watch_fd = ns->watch_seen = -1;
-	ns->fd = open(path ?: OWN_NS, O_RDONLY | O_CLOEXEC);
+	ns->fd = ns->watch_fd = ns->watch_seen = -1;
+	return ns;
+}
+
+struct netns *netns_open(const char *path, struct netns *outer, struct error *err)
+{
+	struct netns *ns = handle_new(path, outer);
+	int back = -1, r;
+
+	ns->fd = file_fd_high(open(path ?: OWN_NS, O_RDONLY | O_CLOEXEC));
 	if (ns->fd < 0) {
 		r = errno;
 		error_set_errno(err, r, "open network namespace %s", path ?: "of the host");
@@ -158,6 +167,61 @@ struct netns *netns_open(const char *path, struct netns *outer, struct error *er
 fail:
 	netns_close(ns);
 	return NULL;
+}
+
+/* On the thread that is in the new namespace. */
+static int open_own(struct netns *ns, struct error *err)
+{
+	if (loopback_up(err) < 0)
+		return -1;
+	ns->fd = file_fd_high(open(OWN_NS, O_RDONLY | O_CLOEXEC));
+	if (ns->fd < 0)
+		return error_set_errno(err, errno, "open %s", OWN_NS);
+	return nlsock_open(&ns->rt, NETLINK_ROUTE, err);
+}
+
+struct netns *netns_new(struct netns *outer, struct error *err)
+{
+	struct netns *ns = handle_new(UNBOUND, outer);
+	_cleanup_close_ int back = open(OWN_NS, O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (back < 0) {
+		error_set_errno(err, errno, "open %s", OWN_NS);
+		goto fail;
+	}
+	if (unshare(CLONE_NEWNET) < 0) {
+		error_set_errno(err, errno, "make a network namespace");
+		goto fail;
+	}
+	r = open_own(ns, err);
+	netns_leave(TAKE_FD(back));
+	if (r == 0)
+		return ns;
+fail:
+	netns_close(ns);
+	return NULL;
+}
+
+int netns_bind(struct netns *ns, const char *path, struct error *err)
+{
+	_cleanup_free_ char *own = xasprintf("/proc/self/fd/%d", ns->fd);
+	_cleanup_close_ int file = -1;
+	int e;
+
+	if (is_namespace(path))
+		return error_set(err, ERR_EXISTS, "network namespace %s is there already", path);
+	file = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (file < 0)
+		return error_set_errno(err, errno, "create %s", path);
+	if (mount(own, path, NULL, MS_BIND, NULL) < 0) {
+		e = errno;
+		unlink(path);
+		return error_set_errno(err, e, "bind a network namespace to %s", path);
+	}
+	free(ns->path);
+	ns->path = xstrdup(path);
+	return 0;
 }
 
 void netns_close(struct netns *ns)

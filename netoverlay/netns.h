@@ -25,6 +25,10 @@ int netns_destroy(const char *path, struct error *err);
  *   outer  where vxlan sockets, parents of macvlan etc. and other ends of veths are; NULL = itself. Borrowed.
  */
 struct netns *netns_open(const char *path, struct netns *outer, struct error *err);
+/* Make a namespace without a file, loopback up: it ends with its handle and what is opened in it, unless it is bound. */
+struct netns *netns_new(struct netns *outer, struct error *err);
+/* Bind what netns_new() made to a file at path: from then on it is as one of netns_create(). Errors: ERR_EXISTS. */
+int netns_bind(struct netns *ns, const char *path, struct error *err);
 void netns_close(struct netns *ns);
 
 /*

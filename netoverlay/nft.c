@@ -4,9 +4,28 @@
 #include "common/mem.h"
 #include "common/str.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+#define SPARE_DESCRIPTORS 16 /* others may open some meanwhile */
+
+/* The library waits with select(2), and whoever gives it a higher descriptor is aborted. See file_fd_high(). */
+static int check_descriptors(struct error *err)
+{
+	_cleanup_close_ int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (lowest < 0)
+		return error_set_errno(err, errno, "nftables: a descriptor");
+	if (lowest >= FD_SETSIZE - SPARE_DESCRIPTORS)
+		return error_set(err, ERR_EXHAUSTED, "nftables: %d descriptors are open, the library can do with %d at most",
+				 lowest, FD_SETSIZE - SPARE_DESCRIPTORS);
+	return 0;
+}
 
 /* The library opens its socket when its context is made: inside the namespace, which it then stays in. */
 static int need_context(struct netns *ns, struct error *err)
@@ -15,7 +34,7 @@ static int need_context(struct netns *ns, struct error *err)
 
 	if (ns->nft)
 		return 0;
-	if (netns_enter(ns, &back, err) < 0)
+	if (check_descriptors(err) < 0 || netns_enter(ns, &back, err) < 0)
 		return -1;
 	ns->nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	netns_leave(back);

@@ -1,6 +1,7 @@
 #include "nlsock.h"
 
 #include "common/error.h"
+#include "common/file.h"
 #include "common/mem.h"
 
 #include <errno.h>
@@ -11,12 +12,25 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #define ANSWER_BYTES (64 * 1024) /* the kernel fills at most 32 KiB per read of a dump */
 #define RCVBUF_BYTES (1 << 20)   /* room for the answers to a whole batch */
 #define TIMEOUT_S 10             /* answers are there when send returns; a dump takes milliseconds */
 
 DEFINE_CLEANUP(struct nl_sock *, nl_socket_free)
+
+static int open_bound(int protocol, struct error *err)
+{
+	struct sockaddr_nl any = {.nl_family = AF_NETLINK};
+	_cleanup_close_ int fd = file_fd_high(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0)
+		return TAKE_FD(fd);
+	if (errno == EPROTONOSUPPORT || errno == EAFNOSUPPORT)
+		return error_set(err, ERR_UNIMPLEMENTED, "netlink protocol %d: not supported by the kernel", protocol);
+	return error_set_errno(err, errno, "open netlink protocol %d", protocol);
+}
 
 int nlsock_open(struct nlsock *nl, int protocol, struct error *err)
 {
@@ -26,11 +40,14 @@ int nlsock_open(struct nlsock *nl, int protocol, struct error *err)
 
 	if (!sock)
 		return error_set(err, ERR_INTERNAL, "allocate a netlink socket");
-	r = nl_connect(sock, protocol);
-	if (r < 0)
-		return error_set(err, r == -NLE_PROTO_MISMATCH || r == -NLE_AF_NOSUPPORT ? ERR_UNIMPLEMENTED : ERR_INTERNAL,
-				 "open netlink protocol %d: %s", protocol, nl_geterror(r));
-	fd = nl_socket_get_fd(sock);
+	fd = open_bound(protocol, err);
+	if (fd < 0)
+		return -1;
+	r = nl_socket_set_fd(sock, protocol, fd); /* its, when it went well */
+	if (r < 0) {
+		close(fd);
+		return error_set(err, ERR_INTERNAL, "open netlink protocol %d: %s", protocol, nl_geterror(r));
+	}
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)

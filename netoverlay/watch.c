@@ -1,6 +1,7 @@
 #include "netns_internal.h"
 
 #include "common/error.h"
+#include "common/file.h"
 #include "common/mem.h"
 
 #include <errno.h>
@@ -35,8 +36,8 @@ static int open_both(struct netns *ns, struct error *err)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 
-	ns->watch_fd = epoll_create1(EPOLL_CLOEXEC);
-	ns->watch_seen = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ns->watch_fd = file_fd_high(epoll_create1(EPOLL_CLOEXEC));
+	ns->watch_seen = file_fd_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (ns->watch_fd < 0 || ns->watch_seen < 0 || epoll_ctl(ns->watch_fd, EPOLL_CTL_ADD, ns->watch_seen, &ev) < 0 ||
 	    epoll_ctl(ns->watch_fd, EPOLL_CTL_ADD, nl_socket_get_fd(ns->watch.sock), &ev) < 0)
 		return error_set_errno(err, errno, "watch the network of %s", ns->path ?: "the host");

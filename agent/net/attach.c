@@ -116,23 +116,6 @@ static void fail(struct attached *a, const struct error *err)
 	drop(a);
 }
 
-static void open_sockets(void *data)
-{
-	struct attached *a = data;
-
-	if (dns_sockets_open(&a->sockets, &a->sockets_err) < 0)
-		a->sockets = DNS_SOCKETS_NONE;
-}
-
-void attached_open_names(void *data, struct netns *ns, struct error *err)
-{
-	struct attached *a = data;
-
-	a->sockets_err = ERROR_INIT;
-	if (netns_run(ns, open_sockets, a, err) == 0 && error_is_set(&a->sockets_err))
-		*err = a->sockets_err;
-}
-
 static void made(void *data, struct work_job *job, const struct error *err)
 {
 	struct attached *a = data;
@@ -166,8 +149,13 @@ static void begin(struct attached *a)
 		fail(a, &err);
 		return;
 	}
-	a->space.fresh = a->open_names = true;
+	a->space.fresh = true;
+	if (!spares_take(a->net, &a->space.prepared, &a->sockets)) {
+		a->open_names = true;
+		strbuf_puts(&a->space.text, plan_names_text());
+	}
 	net_flush(a->net, made, a);
+	net_tick_start(a->net);
 }
 
 /* An earlier agent's: differences only, nothing is interrupted. */

@@ -312,7 +312,7 @@ static void put_all_vips(struct attached *a, struct strbuf *text)
 	}
 }
 
-static bool wants_ruleset(const struct attached *a)
+static bool wants_balance(const struct attached *a)
 {
 	const struct model_service *s = model_service(a->net->model, a->task->service_id);
 
@@ -322,12 +322,13 @@ static bool wants_ruleset(const struct attached *a)
 	return s && s->n_vips;
 }
 
-char *attached_ruleset(struct attached *a)
+/* "": it balances nothing. */
+static char *balance_text(struct attached *a)
 {
 	struct strbuf text = {0};
 	_cleanup_free_ char *table = plan_balance_table();
 
-	if (!wants_ruleset(a))
+	if (!wants_balance(a))
 		return xstrdup("");
 	strbuf_puts(&text, table);
 	free(a->own_vips);
@@ -337,6 +338,13 @@ char *attached_ruleset(struct attached *a)
 	if (!a->net->self.ipvs)
 		put_all_vips(a, &text);
 	return strbuf_take(&text);
+}
+
+char *attached_ruleset(struct attached *a)
+{
+	_cleanup_free_ char *balance = balance_text(a);
+
+	return xasprintf("%s%s", plan_names_text(), balance);
 }
 
 static void put_dirty_vips(struct attached *a)
@@ -361,7 +369,7 @@ static void put_dirty_vips(struct attached *a)
 void attached_flush(struct attached *a)
 {
 	if (a->space.sync) {
-		a->table = wants_ruleset(a);
+		a->table = wants_balance(a);
 		return; /* with the whole ruleset */
 	}
 	if (!a->table) {
@@ -369,7 +377,7 @@ void attached_flush(struct attached *a)
 
 		if (!a->own_dirty)
 			return;
-		text = attached_ruleset(a);
+		text = balance_text(a);
 		a->table = *text;
 		a->own_dirty = false;
 		strbuf_puts(&a->space.text, text);
@@ -433,11 +441,8 @@ struct work_sync sync_of_attached(struct attached *a, bool rulesets, bool repair
 	struct work_sync s = {.path = a->space.path, .want = net_copy(a->space.want),
 			      .kinds = NET_SYNC_KINDS_OVERLAY & ~(1u << NETSTATE_SYSCTL), /* its user may set those */
 			      .owns = plan_task_owns, .repair = repair};
-	char *text = rulesets ? attached_ruleset(a) : NULL;
 
-	if (text && *text)
-		s.text = text;
-	else
-		free(text);
+	if (rulesets)
+		s.text = attached_ruleset(a);
 	return s;
 }

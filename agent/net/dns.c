@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define PORT 53
+#define UPSTREAM_PORT 53
 #define REQUESTS_MAX 100 /* of one task under way elsewhere */
 #define DATAGRAMS_MAX 64 /* of one task in one turn of the loop */
 #define RESOLV_MAX (64u << 10)
@@ -25,8 +25,8 @@
 
 static int open_one(int type, struct error *err)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-	_cleanup_close_ int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(DNS_CONF_PORT)};
+	_cleanup_close_ int fd = file_fd_high(socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	int one = 1;
 
 	inet_pton(AF_INET, DNS_CONF_OURS, &a.sin_addr);
@@ -38,8 +38,9 @@ static int open_one(int type, struct error *err)
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 		return TAKE_FD(fd);
 	if (errno == EADDRINUSE)
-		return error_set(err, ERR_EXISTS, "something in the container listens at %s:%d already", DNS_CONF_OURS, PORT);
-	return error_set_errno(err, errno, "bind %s:%d", DNS_CONF_OURS, PORT);
+		return error_set(err, ERR_EXISTS, "something in the container listens at %s:%d already", DNS_CONF_OURS,
+				 DNS_CONF_PORT);
+	return error_set_errno(err, errno, "bind %s:%d", DNS_CONF_OURS, DNS_CONF_PORT);
 }
 
 int dns_sockets_open(struct dns_sockets *ret, struct error *err)
@@ -130,7 +131,7 @@ static struct dns_asker asker_of(const struct dns_task *t)
 {
 	return (struct dns_asker){
 		.networks = &t->networks, .search = &t->search, .hostname = t->hostname,
-		.addresses = t->addresses, .n_addresses = t->n_addresses,
+		.addresses = t->addresses, .n_addresses = t->n_addresses, .resolver_inside = t->servers_inside.n,
 	};
 }
 
@@ -155,6 +156,31 @@ static void on_forwarded(void *data, const uint8_t *answer, size_t len)
 	reply(t, client, &from, &packet);
 }
 
+/* Out of internal networks nobody is asked but who is in them. */
+static const struct strv *resolvers_of(struct dns_task *t)
+{
+	struct dns_asker who = asker_of(t);
+
+	who.resolver_inside = false;
+	if (t->servers_inside.n && !dns_has_way_out(t->dns->model, &who))
+		return &t->servers_inside;
+	if (t->servers.n)
+		return &t->servers;
+	look_at_host(t->dns);
+	return &t->dns->host.servers;
+}
+
+static void choose_resolvers(struct dns_task *t, struct dns_ask *ask)
+{
+	ask->servers = resolvers_of(t);
+	ask->open = t->dns->open;
+	ask->open_data = t->dns->open_data;
+	ask->task_id = t->id;
+	for (size_t i = 0; i < ask->servers->n && i < 32; i++)
+		if (strv_has(&t->servers_inside, ask->servers->v[i]))
+			ask->inside |= 1u << i;
+}
+
 static bool forward(struct dns_task *t, struct dns_client *client, const struct sockaddr_in *from, const uint8_t *data, size_t len)
 {
 	struct dns_ask ask = {.query = data, .len = len, .tcp = client != NULL};
@@ -162,8 +188,7 @@ static bool forward(struct dns_task *t, struct dns_client *client, const struct 
 
 	if (t->n_requests >= REQUESTS_MAX)
 		return false;
-	look_at_host(t->dns);
-	ask.servers = t->servers.n ? &t->servers : &t->dns->host.servers;
+	choose_resolvers(t, &ask);
 	r = xcalloc(1, sizeof(*r) + len);
 	r->job = dns_forward(t->dns->forwarder, &ask, on_forwarded, r);
 	if (!r->job) {
@@ -223,6 +248,7 @@ static void task_free(struct dns_task *t)
 {
 	strv_fini(&t->networks);
 	strv_fini(&t->servers);
+	strv_fini(&t->servers_inside);
 	strv_fini(&t->search);
 	free(t->addresses);
 	free(t->hostname);
@@ -271,6 +297,18 @@ static void add_address(struct dns_task *t, const char *text)
 		t->n_addresses++;
 }
 
+static bool is_inside(const struct dns_task *t, const char *server)
+{
+	struct ipaddr a;
+
+	if (!t->dns->open || ipaddr_parse(server, &a, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < t->n_addresses; i++)
+		if (ipaddr_contains(&t->addresses[i], &a))
+			return true;
+	return false;
+}
+
 static struct dns_task *task_new(struct dns *d, const pb_task *task)
 {
 	const pb_container_spec *spec = task->spec->container;
@@ -286,8 +324,11 @@ static struct dns_task *task_new(struct dns *d, const pb_task *task)
 		add_address(t, task->networks[i]->ipv4);
 		add_address(t, task->networks[i]->ipv6);
 	}
-	for (size_t i = 0; i < spec->n_dns_servers; i++)
+	for (size_t i = 0; i < spec->n_dns_servers; i++) {
 		strv_add(&t->servers, spec->dns_servers[i]);
+		if (is_inside(t, spec->dns_servers[i]))
+			strv_add(&t->servers_inside, spec->dns_servers[i]);
+	}
 	look_at_host(d);
 	for (size_t i = 0; i < (spec->n_dns_search ? spec->n_dns_search : d->host.search.n); i++)
 		strv_add(&t->search, spec->n_dns_search ? spec->dns_search[i] : d->host.search.v[i]);
@@ -339,7 +380,9 @@ struct dns *dns_new(const struct dns_options *options)
 	d->loop = options->loop;
 	d->model = options->model;
 	d->resolv_path = xstrdup(options->resolv_path ? options->resolv_path : "/etc/resolv.conf");
-	d->forwarder = dns_forwarder_new(options->loop, options->upstream_port ? options->upstream_port : PORT);
+	d->open = options->open;
+	d->open_data = options->open_data;
+	d->forwarder = dns_forwarder_new(options->loop, options->upstream_port ? options->upstream_port : UPSTREAM_PORT);
 	closer_init(&d->closer);
 	return d;
 }

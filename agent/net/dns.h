@@ -1,6 +1,7 @@
 /*
- * dns - names for tasks: answers at 127.0.0.11:53 inside each task's namespace, from the model's memory; what it does not
- * know goes to the host's resolvers (or the spec's), asked from the host's namespace.
+ * dns - names for tasks: answers at 127.0.0.11 inside each task's namespace, from the model's memory; what it does not know
+ * goes to the host's resolvers, or the spec's. Those are asked from the host's namespace, except the spec's that are in
+ * one of the task's networks: from the task's own.
  *
  *   dns_lookup.c   which name stands for which addresses (pure)
  *   dns_answer.c   packet in, packet out, or "forward" (pure)
@@ -20,11 +21,18 @@ struct dns;
 struct error;
 struct model;
 
+/* fd: a socket in the task's namespace, yours; -1 = it could not be had. */
+typedef void (*dns_opened_cb)(void *data, int fd);
+/* Open one (AF_*, SOCK_*; not blocking); done exactly once, later, on the loop, whatever happens to the task meanwhile. */
+typedef void (*dns_open_cb)(void *data, const char *task_id, int family, int type, dns_opened_cb done, void *done_data);
+
 struct dns_options {
 	uv_loop_t *loop;
 	const struct model *model;    /* read at each question */
 	const char *resolv_path;      /* NULL = /etc/resolv.conf: read again when it changes */
 	uint16_t upstream_port;       /* 0 = 53 */
+	dns_open_cb open;
+	void *open_data;
 };
 
 struct dns *dns_new(const struct dns_options *options);

@@ -9,6 +9,12 @@
 #define DNS_CONF_SEARCH_MAX 32
 /* Where tasks with networks of their own find our answers. */
 #define DNS_CONF_OURS "127.0.0.11"
+/*
+ * The port that we listen on there. The task's own packets to and from port 53 of that address are rewritten (plan_names_text()),
+ * so that port 53 is free for the container, at 0.0.0.0 as well. One that no service was ever given.
+ *   Source  IANA Service Name and Transport Protocol Port Number Registry: 4 is unassigned
+ */
+#define DNS_CONF_PORT 4
 
 struct dns_conf {
 	struct strv servers; /* address literals, as written */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define JOBS_MAX 1024
 #define SERVERS_MAX 8
@@ -36,7 +37,8 @@ struct attempt {
 	uv_connect_t connect;
 	uv_write_t write;
 	struct sockaddr_storage server;
-	bool by_tcp;
+	bool by_tcp, inside;
+	bool opening, closed; /* its socket is under way; its handle is closed meanwhile */
 	uint16_t id;
 	unsigned strange;
 	uint8_t *out;        /* the question with our id, behind its length */
@@ -51,8 +53,14 @@ struct dns_job {
 	uint8_t *query;
 	size_t len;
 	bool tcp;
-	struct sockaddr_storage servers[SERVERS_MAX];
+	struct resolver {
+		struct sockaddr_storage address;
+		bool inside;
+	} servers[SERVERS_MAX];
 	size_t n_servers, next;
+	dns_open_cb open;
+	void *open_data;
+	char *task_id;
 	struct attempt *attempts;
 	unsigned waiting;    /* attempts that may still answer */
 	uint8_t *bad;        /* the last answer that was an error */
@@ -99,15 +107,23 @@ void dns_forwarder_close(struct dns_forwarder *f, void (*closed)(void *data), vo
 
 /* ---------------------------------------------------------------- the end of things */
 
-static void on_attempt_closed(uv_handle_t *handle)
+static void attempt_free(struct attempt *a)
 {
-	struct attempt *a = handle->data;
 	struct dns_forwarder *f = a->f;
 
 	free(a->out);
 	free(a->in);
 	free(a);
 	closer_drop(&f->closer);
+}
+
+static void on_attempt_closed(uv_handle_t *handle)
+{
+	struct attempt *a = handle->data;
+
+	a->closed = true;
+	if (!a->opening)
+		attempt_free(a);
 }
 
 static void attempt_end(struct attempt *a)
@@ -122,6 +138,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct dns_forwarder *f = job->f;
 
 	free(job->query);
+	free(job->task_id);
 	free(job->bad);
 	free(job);
 	closer_drop(&f->closer);
@@ -170,7 +187,7 @@ static void attempt_failed(struct attempt *a)
 
 /* ---------------------------------------------------------------- answers */
 
-static void ask_by_tcp(struct dns_job *job, const struct sockaddr_storage *server);
+static void ask_by_tcp(struct dns_job *job, const struct resolver *server);
 
 static bool is_good(const uint8_t *answer)
 {
@@ -190,7 +207,7 @@ static void take(struct attempt *a, const uint8_t *answer, size_t len)
 		job->bad_len = len;
 		attempt_failed(a);
 	} else if (dns_is_truncated(answer) && job->tcp && !a->by_tcp) {
-		struct sockaddr_storage server = a->server;
+		struct resolver server = {a->server, a->inside};
 
 		ask_by_tcp(job, &server);
 		attempt_failed(a);
@@ -220,13 +237,14 @@ static void on_datagram(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const str
 		take(a, (const uint8_t *)buf->base, (size_t)n);
 }
 
-static struct attempt *attempt_new(struct dns_job *job, const struct sockaddr_storage *server, bool by_tcp)
+static struct attempt *attempt_new(struct dns_job *job, const struct resolver *server, bool by_tcp)
 {
 	struct attempt *a = xnew(struct attempt);
 
 	a->f = job->f;
 	a->job = job;
-	a->server = *server;
+	a->server = server->address;
+	a->inside = server->inside;
 	a->by_tcp = by_tcp;
 	/* The kernel's generator does not block once the machine is up, and does not fail for two bytes. */
 	if (getrandom(&a->id, sizeof(a->id), 0) != sizeof(a->id))
@@ -251,14 +269,25 @@ static struct attempt *attempt_new(struct dns_job *job, const struct sockaddr_st
 }
 
 /* False: it failed at once (no route, no descriptors). */
-static bool ask_by_udp(struct dns_job *job, const struct sockaddr_storage *server)
+static bool send_question(struct attempt *a)
 {
-	struct attempt *a = attempt_new(job, server, false);
 	uv_buf_t buf = uv_buf_init((char *)a->out + 2, (unsigned)(a->out_len - 2));
 
 	/* Connected: the kernel gives it a random port and takes packets from there only. */
-	return uv_udp_connect(&a->u.udp, (const struct sockaddr *)server) == 0 &&
+	return uv_udp_connect(&a->u.udp, (const struct sockaddr *)&a->server) == 0 &&
 	       uv_udp_recv_start(&a->u.udp, on_alloc, on_datagram) == 0 && uv_udp_try_send(&a->u.udp, &buf, 1, NULL) >= 0;
+}
+
+static void open_inside(struct attempt *a, int type);
+
+static bool ask_by_udp(struct dns_job *job, const struct resolver *server)
+{
+	struct attempt *a = attempt_new(job, server, false);
+
+	if (!server->inside)
+		return send_question(a);
+	open_inside(a, SOCK_DGRAM);
+	return true;
 }
 
 /* ---------------------------------------------------------------- TCP */
@@ -314,15 +343,52 @@ static void on_turn_over(uv_timer_t *timer)
 	next_turn(timer->data);
 }
 
-static void ask_by_tcp(struct dns_job *job, const struct sockaddr_storage *server)
+static bool begin_connection(struct attempt *a)
+{
+	a->connect.data = a;
+	return uv_tcp_connect(&a->connect, &a->u.tcp, (const struct sockaddr *)&a->server, on_tcp_connected) == 0;
+}
+
+static void ask_by_tcp(struct dns_job *job, const struct resolver *server)
 {
 	struct attempt *a = attempt_new(job, server, true);
 
-	a->connect.data = a;
-	if (uv_tcp_connect(&a->connect, &a->u.tcp, (const struct sockaddr *)server, on_tcp_connected) < 0)
+	loop_timer_in(&job->timer, TURN_NS, on_turn_over);
+	if (server->inside)
+		open_inside(a, SOCK_STREAM);
+	else if (!begin_connection(a))
 		attempt_failed(a);
-	else
-		loop_timer_in(&job->timer, TURN_NS, on_turn_over);
+}
+
+/* ---------------------------------------------------------------- sockets of another namespace */
+
+static void on_opened(void *data, int fd)
+{
+	struct attempt *a = data;
+	bool good = false;
+
+	a->opening = false;
+	if (!a->job) { /* nobody waits any more */
+		if (fd >= 0)
+			close(fd);
+		if (a->closed)
+			attempt_free(a);
+		return;
+	}
+	if (fd >= 0 && (a->by_tcp ? uv_tcp_open(&a->u.tcp, fd) : uv_udp_open(&a->u.udp, fd)) < 0)
+		close(fd);
+	else if (fd >= 0)
+		good = a->by_tcp ? begin_connection(a) : send_question(a);
+	if (!good)
+		attempt_failed(a);
+}
+
+static void open_inside(struct attempt *a, int type)
+{
+	struct dns_job *job = a->job;
+
+	a->opening = true;
+	job->open(job->open_data, job->task_id, a->server.ss_family, type, on_opened, a);
 }
 
 /* ---------------------------------------------------------------- turns */
@@ -339,7 +405,7 @@ static void next_turn(struct dns_job *job)
 	loop_timer_in(&job->timer, TURN_NS, on_turn_over);
 	job->waiting++; /* ours, so that a failure at once does not end it in the middle */
 	while (job->next < end) {
-		const struct sockaddr_storage *server = &job->servers[job->next++];
+		const struct resolver *server = &job->servers[job->next++];
 
 		if (!ask_by_udp(job, server))
 			attempt_failed(job->attempts);
@@ -348,9 +414,11 @@ static void next_turn(struct dns_job *job)
 		next_turn(job);
 }
 
-static void add_server(struct dns_job *job, const char *address)
+static void add_server(struct dns_job *job, const char *address, bool inside)
 {
-	struct sockaddr_storage *s = &job->servers[job->n_servers];
+	struct sockaddr_storage *s = &job->servers[job->n_servers].address;
+
+	job->servers[MIN(job->n_servers, SERVERS_MAX - 1)].inside = inside;
 
 	if (job->n_servers < SERVERS_MAX && (uv_ip4_addr(address, job->f->port, (struct sockaddr_in *)s) == 0 ||
 					     uv_ip6_addr(address, job->f->port, (struct sockaddr_in6 *)s) == 0))
@@ -370,8 +438,11 @@ struct dns_job *dns_forward(struct dns_forwarder *f, const struct dns_ask *ask, 
 	job->tcp = ask->tcp;
 	job->cb = cb;
 	job->data = data;
+	job->open = ask->open;
+	job->open_data = ask->open_data;
+	job->task_id = xstrdup(ask->task_id);
 	for (size_t i = 0; i < ask->servers->n; i++)
-		add_server(job, ask->servers->v[i]);
+		add_server(job, ask->servers->v[i], i < 32 && ask->inside >> i & 1);
 	f->jobs++;
 	closer_hold(&f->closer);
 	uv_timer_init(f->loop, &job->timer);

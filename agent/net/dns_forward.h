@@ -1,11 +1,14 @@
 /*
- * dns_forward - questions under way to resolvers, from the namespace of this process. Loop thread.
+ * dns_forward - questions under way to resolvers, from the namespace of this process or, through sockets that somebody else
+ * opens there, from another one. Loop thread.
  *
  * The first two are asked at once, by UDP, each from a socket (and so a port) and with an id of its own; a resolver that
  * fails or is silent for 2 s brings in the others. The first good answer wins (no error, or no such name); without one the
  * last bad one is better than none. A truncated answer is asked for again by TCP when the client takes it whole.
  */
 #pragma once
+#include "dns.h"
+
 #include "common/str.h"
 
 #include <stdbool.h>
@@ -26,6 +29,10 @@ struct dns_ask {
 	size_t len;
 	bool tcp;                     /* the client came by TCP */
 	const struct strv *servers;   /* address literals; copied */
+	uint32_t inside;              /* bit i: the ith server is asked from the task's namespace */
+	dns_open_cb open;             /* for those */
+	void *open_data;
+	const char *task_id;          /* copied */
 };
 
 /* answer NULL: nobody did. It is borrowed. */

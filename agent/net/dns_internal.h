@@ -29,6 +29,7 @@ struct dns_task {
 	char *id;
 	struct dns *dns;
 	struct strv networks, servers, search; /* servers: of the spec; none = the host's */
+	struct strv servers_inside;            /* those of them that are in its networks */
 	char *hostname;
 	struct ipaddr *addresses;
 	size_t n_addresses;
@@ -49,6 +50,8 @@ struct dns {
 	struct timespec host_changed; /* of the file that was read */
 	int64_t host_looked_ns;
 	struct dns_forwarder *forwarder;
+	dns_open_cb open;
+	void *open_data;
 	struct dns_task *tasks;
 	struct closer closer;
 	uint8_t buf[DNS_PACKET_MAX];

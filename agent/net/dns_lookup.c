@@ -262,5 +262,5 @@ bool dns_has_way_out(const struct model *m, const struct dns_asker *who)
 		if (!network || !network->internal)
 			return true;
 	}
-	return who->networks->n == 0;
+	return who->networks->n == 0 || who->resolver_inside;
 }

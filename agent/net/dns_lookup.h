@@ -28,6 +28,7 @@ struct dns_asker {
 	const char *hostname;             /* NULL = none */
 	const struct ipaddr *addresses;   /* its own */
 	size_t n_addresses;
+	bool resolver_inside;             /* one that its spec names is in its networks */
 };
 
 struct dns_addresses {
@@ -51,5 +52,5 @@ bool dns_lookup_searched(const struct model *m, const struct dns_asker *who, con
 bool dns_lookup_address(const struct model *m, const struct dns_asker *who, const struct ipaddr *address,
 			char ret[static DNS_NAME_MAX + 1]);
 
-/* May it ask for names of the outside? Not when all its networks are internal. */
+/* May it ask for names of the outside? When all its networks are internal only a resolver in them. */
 bool dns_has_way_out(const struct model *m, const struct dns_asker *who);

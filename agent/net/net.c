@@ -28,6 +28,7 @@ void space_fini(struct space *s)
 	free(s->path);
 	netstate_free(s->want);
 	strbuf_fini(&s->text);
+	netns_close(s->prepared);
 	*s = (struct space){0};
 }
 
@@ -125,7 +126,8 @@ static bool is_early(const struct netstate_op *op)
 	       (strstr(name, "/all/") || strstr(name, "/default/") || strstr(name, "/vs/"));
 }
 
-static void apply_early(struct work_job *job, const char *path, struct netstate_ops *ops)
+/* Done: they are not asked of a namespace that was prepared with them. */
+static void apply_early(struct work_job *job, const char *path, struct netstate_ops *ops, bool done)
 {
 	struct netstate_ops early = {.v = xreallocarray(NULL, ops->n + 1, sizeof(*early.v))};
 	size_t n = 0;
@@ -137,6 +139,8 @@ static void apply_early(struct work_job *job, const char *path, struct netstate_
 			ops->v[n++] = ops->v[i];
 	}
 	ops->n = n;
+	if (done)
+		early.n = 0;
 	work_apply(job, path, &early);
 }
 
@@ -150,7 +154,9 @@ static void discard_changes(struct space *s)
 
 static void create_space(struct work_job *job, struct space *s)
 {
-	if (s->fresh || s->sync)
+	if (s->prepared)
+		work_adopt(job, s->path, s->prepared);
+	else if (s->fresh || s->sync)
 		work_create(job, s->path);
 }
 
@@ -169,8 +175,9 @@ static void apply_space(struct work_job *job, struct space *s, struct work_sync 
 	}
 	netstate_take_changes(s->want, &ops);
 	if (s->fresh)
-		apply_early(job, s->path, &ops);
+		apply_early(job, s->path, &ops, s->prepared);
 	s->fresh = false;
+	s->prepared = NULL; /* the job's */
 	work_apply(job, s->path, &ops);
 }
 
@@ -415,6 +422,7 @@ static void on_tick(uv_timer_t *timer)
 	HASH_ITER(hh, n->attached, a, next)
 		more |= attached_tick(a, now);
 	more |= overlay_expire(n, job, now, false);
+	more |= spares_tick(n);
 	if (n->complete_at && !n->claimed) {
 		if (now >= n->complete_at + CLAIM_NS)
 			start_drop_unclaimed(n);
@@ -459,8 +467,7 @@ struct net *net_new(const struct net_options *options, void (*ready)(void *data,
 {
 	struct net *n = xnew(struct net);
 	struct model_hooks hooks = {on_node, on_network, on_service, on_endpoint, n};
-	struct dns_options dns = {.loop = options->loop};
-	_cleanup_free_ char *scratch = NULL;
+	struct dns_options dns = {.loop = options->loop, .open = names_open_inside, .open_data = n};
 
 	n->loop = options->loop;
 	n->state_dir = xstrdup(options->state_dir);
@@ -470,6 +477,7 @@ struct net *net_new(const struct net_options *options, void (*ready)(void *data,
 	n->on_ready_data = data;
 	n->self.vxlan_port = options->vxlan_port ? options->vxlan_port : VXLAN_PORT;
 	TAILQ_INIT(&n->dirty_ports);
+	spares_init(n);
 	space_init(&n->host, NULL);
 	closer_init(&n->closer);
 	uv_timer_init(n->loop, &n->tick);
@@ -477,8 +485,7 @@ struct net *net_new(const struct net_options *options, void (*ready)(void *data,
 	n->model = model_new(&hooks);
 	dns.model = n->model;
 	n->dns = dns_new(&dns);
-	scratch = xasprintf("%s/.scratch", n->dir);
-	n->work = work_new(n->loop, scratch);
+	n->work = work_new(n->loop);
 	if (init_gateway(n, options->gateway_subnet, &n->error) == 0)
 		file_mkdirs(n->dir, 0711, &n->error);
 	start_probe(n);
@@ -521,6 +528,7 @@ static void all_closed(void *data)
 		overlay_free(o);
 	HASH_ITER(hh, n->leftovers, l, l_next)
 		leftover_free(n, l);
+	spares_drop(n);
 	host_free(n);
 	model_free(n->model);
 	gateway_ipam_fini(&n->ipam);
@@ -576,6 +584,7 @@ void net_leave(struct net *n, net_done_cb cb, void *data)
 	n->leave_cb = cb;
 	n->leave_data = data;
 	model_reset(n->model);
+	spares_drop(n);
 	overlay_expire(n, job, 0, true);
 	start_drop_unclaimed(n);
 	host_leave(n, job);

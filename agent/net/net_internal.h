@@ -5,6 +5,7 @@
  *   host.c     the host's part: skein0, skein-in, published ports
  *   overlay.c  namespaces of overlay networks
  *   attach.c   tasks: from waiting for their networks to the last connection; attach_plan.c: what they need
+ *   spares.c   namespaces made ahead of tasks; names.c: sockets for names in namespaces of tasks
  *   start.c    what the kernel can do, what an earlier agent left
  *   heal.c     watching and repairing; check.c: the same, asked for
  *
@@ -40,6 +41,7 @@ struct space {
 	struct netstate *want;
 	struct strbuf text;    /* ruleset changes of the next job */
 	bool fresh;            /* make it in the next job */
+	struct netns *prepared; /* of this (plan_task_prepared() is so there already); NULL = from nothing */
 	bool sync;             /* an earlier agent may have left things there: compare in the next job */
 	bool fill;             /* the next job's ruleset fills the host's table anew */
 };
@@ -99,7 +101,7 @@ struct attached {
 		struct ipaddr vip, home;
 	} *own_vips;           /* programmed ones of its service, and its own address there */
 	size_t n_own_vips;
-	bool planned, table, own_dirty; /* table: it has a ruleset */
+	bool planned, table, own_dirty; /* table: it has one that balances */
 	bool open_names;       /* the next job opens its sockets for names */
 	struct ipaddr gateway4, gateway6;
 	struct net_attachment attachment;
@@ -119,8 +121,7 @@ struct attached {
 	void *detach_data;
 	bool detach_asked;     /* while it was being made */
 	bool adopting;         /* its names are being opened anew */
-	struct dns_sockets sockets;
-	struct error sockets_err; /* of the worker, like the sockets, while a job is under way */
+	struct dns_sockets sockets; /* of the worker, while a job is under way */
 };
 
 /* What an earlier agent left: found at the start. */
@@ -164,6 +165,11 @@ struct net {
 	struct overlay *overlays;
 	struct attached *attached;
 	struct leftover *leftovers;
+	struct {
+		STAILQ_HEAD(, spare) list;
+		unsigned n;
+		bool making, failed;
+	} spares;
 
 	bool ready, failed, link_known, leaving, claimed;
 	struct error error;
@@ -264,8 +270,6 @@ void attached_unplan(struct attached *a);
 void attached_advance(struct attached *a);
 /* Texts of what has changed for its ruleset into its space. */
 void attached_flush(struct attached *a);
-/* On the serial thread: sockets for names. */
-void attached_open_names(void *data, struct netns *ns, struct error *err);
 char *attached_ruleset(struct attached *a);
 void attached_service(struct net *n, struct model_service *s, bool appears);
 void attached_endpoint(struct net *n, struct model_endpoint *e);
@@ -275,6 +279,23 @@ void attached_refresh_all(struct net *n);
 bool attached_tick(struct attached *a, int64_t now);
 void attached_free(struct attached *a);
 bool attached_in(const struct attached *a, const char *network_id);
+
+/* ---- spares.c */
+
+void spares_init(struct net *n);
+/* Make one when there is time for it; true: more are wanted. */
+bool spares_tick(struct net *n);
+/* A namespace, not bound yet, and its sockets for names: yours. False: there is none now. */
+bool spares_take(struct net *n, struct netns **ret_ns, struct dns_sockets *ret_sockets);
+void spares_drop(struct net *n);
+
+/* ---- names.c */
+
+/* On the serial thread: sockets that answer. */
+int names_open(struct netns *ns, struct dns_sockets *ret, struct error *err);
+void attached_open_names(void *data, struct netns *ns, struct error *err);
+/* A socket that asks (dns_open_cb; data: the net). */
+void names_open_inside(void *data, const char *task_id, int family, int type, dns_opened_cb done, void *done_data);
 
 /* ---- start.c */
 

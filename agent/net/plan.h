@@ -101,9 +101,13 @@ char *plan_network_text(const struct plan_self *self, const struct plan_net *net
 
 /* ---- namespace of a task (plan_task.c) */
 
+/* What does not depend on the task, and is already so in a namespace that was prepared. */
+void plan_task_prepared(const struct plan_out *out, const struct plan_self *self);
 void plan_task_base(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task);
 /* It accepts what comes for its service's address. */
 void plan_task_vip(const struct plan_out *out, const struct plan_task *task, const struct model_vip *vip);
+/* Ruleset that makes port 53 of DNS_CONF_OURS the port that we listen on: table ip skein, the same in every task. */
+const char *plan_names_text(void);
 /* Is this, found in a task's namespace, ours to take away? */
 bool plan_task_owns(const struct netstate_entry *e);
 

@@ -1,3 +1,4 @@
+#include "dns_conf.h"
 #include "plan.h"
 
 #include "common/mem.h"
@@ -54,7 +55,7 @@ static void put_default(const struct plan_out *out, const struct plan_port *port
 	plan_put(out, &e);
 }
 
-void plan_task_base(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task)
+void plan_task_prepared(const struct plan_out *out, const struct plan_self *self)
 {
 	/* It has its service's address without owning it: the balancer alone answers for that one. */
 	plan_put_sysctl(out, "1", "net/ipv4/conf/all/arp_ignore");
@@ -63,6 +64,11 @@ void plan_task_base(const struct plan_out *out, const struct plan_self *self, co
 		plan_put_sysctl(out, "0", "net/ipv6/conf/default/accept_dad");
 		plan_put_sysctl(out, "0", "net/ipv6/conf/default/accept_ra");
 	}
+}
+
+void plan_task_base(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task)
+{
+	plan_task_prepared(out, self);
 	for (size_t i = 0; i < task->n_ports; i++) {
 		const struct plan_port *port = &task->ports[i];
 
@@ -75,6 +81,28 @@ void plan_task_base(const struct plan_out *out, const struct plan_self *self, co
 		put_default(out, port, &self->gateway4);
 		put_default(out, port, &self->gateway6);
 	}
+}
+
+#define STRING_OF(x) #x
+#define TEXT_OF(x) STRING_OF(x)
+
+/*
+ * Without connection tracking: each packet is rewritten on its own, on the way out, before anything else sees it. Other
+ * traffic passes one comparison.
+ */
+const char *plan_names_text(void)
+{
+	return "add table ip skein\ndelete table ip skein\n"
+	       "table ip skein {\n"
+	       "\tchain names {\n"
+	       "\t\ttype filter hook output priority raw; policy accept;\n"
+	       "\t\toifname != \"lo\" accept\n"
+	       "\t\tip daddr " DNS_CONF_OURS " udp dport 53 notrack udp dport set " TEXT_OF(DNS_CONF_PORT) "\n"
+	       "\t\tip saddr " DNS_CONF_OURS " udp sport " TEXT_OF(DNS_CONF_PORT) " notrack udp sport set 53\n"
+	       "\t\tip daddr " DNS_CONF_OURS " tcp dport 53 notrack tcp dport set " TEXT_OF(DNS_CONF_PORT) "\n"
+	       "\t\tip saddr " DNS_CONF_OURS " tcp sport " TEXT_OF(DNS_CONF_PORT) " notrack tcp sport set 53\n"
+	       "\t}\n"
+	       "}\n";
 }
 
 static void put_vip(const struct plan_out *out, const struct ipaddr *vip, const struct ipaddr *own)

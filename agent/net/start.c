@@ -241,6 +241,7 @@ static void link_found(void *data, struct work_job *job, const struct error *err
 	overlay_refresh_all(n);
 	attached_refresh_all(n);
 	net_advance(n);
+	net_tick_start(n); /* namespaces are prepared */
 }
 
 void start_find_link(struct net *n)

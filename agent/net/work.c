@@ -1,7 +1,5 @@
 #include "work_internal.h"
 
-#include "nftdiff.h"
-
 #include "common/error.h"
 #include "common/mem.h"
 #include "common/serial.h"
@@ -13,9 +11,8 @@
 
 /* So many namespaces stay open at most; each holds a few descriptors. */
 #define OPEN_MAX 256
-#define NFT_DIFF_TEXT_MAX 400
 
-enum step_kind { STEP_CREATE, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_FORGET, STEP_CALL, STEP_SYNC };
+enum step_kind { STEP_CREATE, STEP_ADOPT, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_FORGET, STEP_CALL, STEP_SYNC };
 
 struct step {
 	STAILQ_ENTRY(step) link;
@@ -24,6 +21,7 @@ struct step {
 	struct netstate_ops ops;
 	char *text;
 	bool fill;
+	struct netns *adopt;
 	struct conntrack_flow *forget;
 	size_t n_forget;
 	void (*fn)(void *data, struct netns *ns, struct error *err);
@@ -39,12 +37,11 @@ struct work_job {
 	void *data;
 };
 
-struct work *work_new(uv_loop_t *loop, const char *scratch)
+struct work *work_new(uv_loop_t *loop)
 {
 	struct work *w = xnew(struct work);
 
 	w->loop = loop;
-	w->scratch = xstrdup(scratch);
 	w->serial = serial_new(loop, "net");
 	TAILQ_INIT(&w->lru);
 	return w;
@@ -85,6 +82,7 @@ void work_job_free(struct work_job *job)
 		STAILQ_REMOVE_HEAD(&job->steps, link);
 		netstate_ops_fini(&s->ops);
 		sync_fini(&s->sync);
+		netns_close(s->adopt);
 		free(s->path);
 		free(s->text);
 		free(s->forget);
@@ -106,6 +104,11 @@ static struct step *add_step(struct work_job *job, enum step_kind kind, const ch
 void work_create(struct work_job *job, const char *path)
 {
 	add_step(job, STEP_CREATE, path);
+}
+
+void work_adopt(struct work_job *job, const char *path, struct netns *ns)
+{
+	add_step(job, STEP_ADOPT, path)->adopt = ns;
 }
 
 void work_destroy(struct work_job *job, const char *path)
@@ -200,6 +203,17 @@ struct handle *work_find(struct work *w, const char *path)
 	return h;
 }
 
+static void keep_open(struct work *w, const char *path, struct netns *ns)
+{
+	struct handle *h = xcalloc(1, sizeof(*h) + strlen(path) + 1);
+
+	strcpy(h->path, path);
+	h->ns = ns;
+	HASH_ADD_STR(w->handles, path, h);
+	TAILQ_INSERT_TAIL(&w->lru, h, used);
+	w->n_open++;
+}
+
 struct netns *work_open(struct work *w, const char *path, struct error *err)
 {
 	struct netns *host = open_host(w, err), *ns;
@@ -215,14 +229,8 @@ struct netns *work_open(struct work *w, const char *path, struct error *err)
 	}
 	close_oldest(w);
 	ns = netns_open(path, host, err);
-	if (!ns)
-		return NULL;
-	h = xcalloc(1, sizeof(*h) + strlen(path) + 1);
-	strcpy(h->path, path);
-	h->ns = ns;
-	HASH_ADD_STR(w->handles, path, h);
-	TAILQ_INSERT_TAIL(&w->lru, h, used);
-	w->n_open++;
+	if (ns)
+		keep_open(w, path, ns);
 	return ns;
 }
 
@@ -234,53 +242,18 @@ static void close_ns(struct work *w, const char *path)
 		handle_close(w, h);
 }
 
-/* ---------------------------------------------------------------- serial thread: rulesets */
-
-static const char *const tables[] = {"inet skein", "netdev skein"};
-
-static int list_objects(struct netns *ns, const char *table, struct nftobjects *ret, struct error *err)
+static int adopt(struct work *w, struct step *s, struct error *err)
 {
-	_cleanup_free_ char *listing = NULL;
-
-	*ret = (struct nftobjects){0};
-	if (netns_nft_list(ns, table, &listing, err) < 0)
+	close_oldest(w);
+	if (netns_bind(s->adopt, s->path, err) < 0)
 		return -1;
-	nftobjects_parse(listing, ret);
+	keep_open(w, s->path, TAKE_PTR(s->adopt));
 	return 0;
 }
 
-static int run_nft(struct netns *ns, const char *text, bool fill, struct error *err)
-{
-	_cleanup_free_ char *sweep = NULL, *all = NULL;
-	struct nftobjects have;
+/* ---------------------------------------------------------------- serial thread: entries */
 
-	if (!fill)
-		return netns_nft(ns, text, NULL, err);
-	if (list_objects(ns, tables[0], &have, err) < 0)
-		return -1;
-	sweep = nftdiff_sweep(&have);
-	nftobjects_fini(&have);
-	all = xasprintf("%s%s", sweep, text);
-	return netns_nft(ns, all, NULL, err);
-}
-
-/* The egress hook of a ruleset needs its device; any link of that name does for looking at the text. */
-static int add_device(struct netns *ns, const char *text, struct error *err)
-{
-	const char *device = strstr(text, "egress device \"");
-	struct netstate_op op = {.entry = {.kind = NETSTATE_LINK, .link = {.kind = LINK_BRIDGE}}};
-
-	if (!device || sscanf(device, "egress device \"%15[^\"]", op.entry.link.name) != 1)
-		return 0;
-	return netns_apply(ns, &op, 1, NULL, err);
-}
-
-struct diff_sink {
-	struct work_sync *sync;
-	bool any;
-};
-
-static struct work_diff *add_diff(struct work_sync *s, const char *what)
+struct work_diff *work_add_diff(struct work_sync *s, const char *what)
 {
 	struct work_diff *d;
 
@@ -291,74 +264,9 @@ static struct work_diff *add_diff(struct work_sync *s, const char *what)
 	return d;
 }
 
-static char *nft_text(const char *name, const char *body)
-{
-	return body ? xasprintf("%s { %.*s }", name, NFT_DIFF_TEXT_MAX, body) : NULL;
-}
-
-static void on_nft_diff(void *data, const char *name, const char *want, const char *have)
-{
-	struct diff_sink *sink = data;
-	struct work_diff *d = add_diff(sink->sync, "nftables");
-
-	d->wanted = nft_text(name, want);
-	d->found = nft_text(name, have);
-	sink->any = true;
-}
-
-/* How nft(8) writes what we want is seen by loading it where it does no harm. */
-static int compare_rulesets(struct netns *ns, struct netns *scratch, struct work_sync *s, bool *ret_differ, struct error *err)
-{
-	struct diff_sink sink = {.sync = s};
-
-	if (add_device(scratch, s->text, err) < 0 || netns_nft(scratch, s->text, NULL, err) < 0)
-		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		struct nftobjects want, have;
-
-		if (list_objects(scratch, tables[i], &want, err) < 0)
-			return -1;
-		if (list_objects(ns, tables[i], &have, err) < 0) {
-			nftobjects_fini(&want);
-			return -1;
-		}
-		nftdiff(&want, &have, on_nft_diff, &sink);
-		s->checked += want.n;
-		nftobjects_fini(&want);
-		nftobjects_fini(&have);
-	}
-	*ret_differ = sink.any;
-	return 0;
-}
-
-static int sync_rulesets(struct work *w, struct netns *ns, struct work_sync *s, struct error *err)
-{
-	size_t first = s->n_diffs;
-	bool differ = false;
-	struct netns *scratch = NULL;
-	int r = -1;
-
-	netns_destroy(w->scratch, NULL);
-	if (netns_create(w->scratch, err) == 0)
-		scratch = netns_open(w->scratch, w->host, err);
-	if (scratch)
-		r = compare_rulesets(ns, scratch, s, &differ, err);
-	netns_close(scratch);
-	netns_destroy(w->scratch, NULL);
-	if (r < 0 || !differ || !s->repair)
-		return r;
-	if (run_nft(ns, s->text, s->fill, err) < 0)
-		return -1;
-	for (size_t i = first; i < s->n_diffs; i++)
-		s->diffs[i].repaired = true;
-	return 0;
-}
-
-/* ---------------------------------------------------------------- serial thread: entries */
-
 static void describe(struct work_sync *s, const struct netstate_op *op, bool repaired)
 {
-	struct work_diff *d = add_diff(s, netstate_kind_name(op->entry.kind));
+	struct work_diff *d = work_add_diff(s, netstate_kind_name(op->entry.kind));
 	char text[NETSTATE_ENTRY_TEXT_MAX];
 
 	if (op->del) {
@@ -411,6 +319,8 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 
 	if (s->kind == STEP_CREATE)
 		return netns_create(s->path, err);
+	if (s->kind == STEP_ADOPT)
+		return adopt(w, s, err);
 	if (s->kind == STEP_DESTROY) {
 		close_ns(w, s->path);
 		return netns_destroy(s->path, err);
@@ -422,7 +332,7 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 	case STEP_APPLY:
 		return netns_apply(ns, s->ops.v, s->ops.n, NULL, err);
 	case STEP_NFT:
-		return run_nft(ns, s->text, s->fill, err);
+		return work_run_nft(ns, s->text, s->fill, err);
 	case STEP_FORGET:
 		return conntrack_forget(ns, s->forget, s->n_forget, err);
 	case STEP_CALL:
@@ -430,10 +340,11 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 		return error_is_set(err) ? -1 : 0;
 	case STEP_SYNC:
 		r = sync_entries(ns, &s->sync, err);
-		if (s->sync.text && sync_rulesets(w, ns, &s->sync, r < 0 ? NULL : err) < 0)
+		if (s->sync.text && work_sync_rulesets(w, ns, &s->sync, r < 0 ? NULL : err) < 0)
 			r = -1;
 		return r;
 	case STEP_CREATE:
+	case STEP_ADOPT:
 	case STEP_DESTROY:
 		break;
 	}
@@ -508,6 +419,7 @@ static void close_all(void *data)
 	HASH_ITER(hh, w->handles, h, next)
 		handle_close(w, h);
 	netns_close(w->host);
+	work_forget_written(w);
 }
 
 static void serial_closed(void *data)
@@ -516,7 +428,6 @@ static void serial_closed(void *data)
 	void (*closed)(void *) = w->closed;
 	void *closed_data = w->closed_data;
 
-	free(w->scratch);
 	free(w);
 	closed(closed_data);
 }

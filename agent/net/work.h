@@ -16,8 +16,7 @@ struct error;
 struct work;
 struct work_job;
 
-/* scratch: path of a namespace that is made for a moment to see how nft(8) writes a ruleset. */
-struct work *work_new(uv_loop_t *loop, const char *scratch);
+struct work *work_new(uv_loop_t *loop);
 /* What was given still runs. */
 void work_close(struct work *w, void (*closed)(void *data), void *data);
 
@@ -28,6 +27,8 @@ void work_job_free(struct work_job *job);
 
 /* Make / drop a namespace. */
 void work_create(struct work_job *job, const char *path);
+/* Make it of one that netns_new() made (taken over; its outer one is the host's as the thread knows it: work_call()). */
+void work_adopt(struct work_job *job, const char *path, struct netns *ns);
 void work_destroy(struct work_job *job, const char *path);
 /* Takes ops over. */
 void work_apply(struct work_job *job, const char *path, struct netstate_ops *ops);

@@ -1,9 +1,15 @@
-/* work_internal - between work.c (jobs, open namespaces) and work_watch.c (who else changes something there). */
+/*
+ * work_internal - between work.c (jobs, open namespaces), work_rules.c (rulesets) and work_watch.c (who else changes something
+ * there).
+ */
 #pragma once
+#include "nftdiff.h"
 #include "work.h"
 
 #include <sys/queue.h>
 #include <uthash.h>
+
+#define WORK_TABLES 3
 
 /* An open namespace. Serial thread only. */
 struct handle {
@@ -29,7 +35,6 @@ struct watch {
 struct work {
 	struct serial *serial;
 	uv_loop_t *loop;
-	char *scratch;
 	struct watch *watches; /* loop thread */
 	void (*closed)(void *data);
 	void *closed_data;
@@ -38,8 +43,17 @@ struct work {
 	struct handle *handles;
 	TAILQ_HEAD(, handle) lru;
 	unsigned n_open;
+	char *written_text;    /* a ruleset, and how nft(8) writes its tables */
+	struct nftobjects written[WORK_TABLES];
 };
 
 /* Serial thread. */
 struct netns *work_open(struct work *w, const char *path, struct error *err);
 struct handle *work_find(struct work *w, const char *path);
+struct work_diff *work_add_diff(struct work_sync *s, const char *what);
+
+/* ---- work_rules.c. Serial thread. */
+int work_run_nft(struct netns *ns, const char *text, bool fill, struct error *err);
+int work_sync_rulesets(struct work *w, struct netns *ns, struct work_sync *s, struct error *err);
+/* Of the end. */
+void work_forget_written(struct work *w);
