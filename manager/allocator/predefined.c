@@ -1,4 +1,5 @@
 #include "predefined.h"
+#include "rests.h"
 
 #include "vni.h"
 
@@ -51,7 +52,11 @@ void predefined_plan(struct plan *p)
 	/* What the first manager writes comes first. */
 	if (!view_cluster(p->view))
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
-		if (!view_network(p->view, networks[i].id) && !view_network_by_name(p->view, networks[i].id))
-			txn_put(p->txn, KIND_NETWORK, make(i));
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
+		if (view_network(p->view, networks[i].id) || view_network_by_name(p->view, networks[i].id))
+			continue;
+		txn_put(p->txn, KIND_NETWORK, make(i));
+		if (networks[i].ingress && !rests_last_vni(p->rests))
+			rests_set_last_vni(p->rests, VNI_INGRESS); /* nobody was before us */
+	}
 }

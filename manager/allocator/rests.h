@@ -1,6 +1,6 @@
 /*
  * rests - what a leader remembers about addresses beyond the view: which were given back lately, and where the search
- * for the next one goes on. A fresh one only means that an address may be used again sooner.
+ * for the next one goes on. A fresh one (a new leader) is made up for from the view, and VNIs by a gap (vni.h).
  */
 #pragma once
 #include "common/ipaddr.h"

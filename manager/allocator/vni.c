@@ -37,6 +37,8 @@ int vni_next(const struct view *view, struct rests *rests, uint32_t *ret, struct
 	networks = view_list(view, KIND_NETWORK, &n);
 	for (size_t i = 0; i < n; i++)
 		highest = MAX(highest, ((const pb_network *)networks[i])->vni);
+	if (!rests_last_vni(rests))
+		highest += VNI_GAP;
 	if (highest >= VNI_MAX)
 		return lowest_free(networks, n, ret, err);
 	*ret = highest + 1;

@@ -101,6 +101,27 @@ static void numbers_and_subnets(void **state)
 	rounds_fini(&r);
 }
 
+/* A new leader does not know which numbers were in use a moment ago. */
+static void numbers_rest_over_a_change_of_leaders(void **state)
+{
+	struct rounds r;
+	const pb_network *c;
+
+	rounds_init(&r, view_of(cluster(5), network("a"), network("b")));
+	run(&r);
+	assert_int_equal(view_network(r.view, "a")->vni + view_network(r.view, "b")->vni, 4097 + 4098);
+	rounds_put(&r, KIND_NETWORK, "a", NULL);
+	rounds_put(&r, KIND_NETWORK, "b", NULL);
+	run(&r);
+	rounds_new_leader(&r);
+	rounds_put(&r, KIND_NETWORK, "c", network("c").obj);
+	rounds_put(&r, KIND_NETWORK, "d", network("d").obj);
+	run(&r);
+	c = view_network(r.view, "c");
+	assert_int_equal(c->vni + view_network(r.view, "d")->vni, 2 * (VNI_INGRESS + VNI_GAP) + 1 + 2); /* one gap for both */
+	rounds_fini(&r);
+}
+
 static void the_last_number_and_behind(void **state)
 {
 	struct rounds r;
@@ -234,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(predefined_ones_are_there), cmocka_unit_test(a_name_that_is_taken),
 		cmocka_unit_test(nothing_without_a_cluster), cmocka_unit_test(numbers_and_subnets),
+		cmocka_unit_test(numbers_rest_over_a_change_of_leaders),
 		cmocka_unit_test(the_last_number_and_behind), cmocka_unit_test(waiting_for_a_subnet),
 		cmocka_unit_test(keys_are_rotated),	     cmocka_unit_test(indexes_of_nodes),
 		cmocka_unit_test(two_hundred_networks),
