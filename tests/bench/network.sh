@@ -8,7 +8,7 @@
 #   stream     iperf3 and requests on standing connections, task to task on another host: against a hand-made VXLAN of the
 #              same MTU (its own bridge, veth and namespace, as anybody would make it) and against the bare cable
 #   connect    new connections per second through a service's address and through a published port, against the same
-#              task directly and against a program on the host directly
+#              task directly and against a task in the host's own network
 #   lone       the same on one host against a hand-made direct-routing balancer of ipvsadm(8), where the kernel has IPVS
 #   reach      from a task's RUNNING to its first answer through the service's address, from three nodes
 #   addresses  containers per second with an address in an overlay network against none
@@ -47,6 +47,8 @@ stream() {
 	at "$3" "$4" iperf3 -c "$5" -p 5999 -t "$SECONDS_EACH" -O 0.3 -J </dev/null | jq '.end.sum_received.bits_per_second | floor'
 	wait "$server" || :
 }
+# A server on port 8099 at a place: its pid inside the host.
+serve() { at "$1" "$2" sh -c '"$1" serve 8099 >/dev/null 2>&1 </dev/null & echo $!' serve "$SKEIN_TESTBED/netecho"; }
 # Requests per second: requests HOST PID ADDRESS PORT [wrk's arguments]; with "Connection: close" that is connections.
 requests() {
 	local host=$1 pid=$2 url=http://$3:$4/
@@ -91,13 +93,15 @@ part_stream() {
 	hand_made h2 10.77.0.2 10.77.0.1 2
 	h1_leaf=$(leaf_pid h1) h2_leaf=$(leaf_pid h2)
 	a=$(pid_of left 1) b=$(pid_of right 1) address=$(address front right.1)
-	bed run h2 sh -c '"$1" serve 8099 >/dev/null 2>&1 </dev/null & echo $!' serve "$SKEIN_TESTBED/netecho" >"$work/server"
-	bed run h2 nsenter -t "$h2_leaf" -n sh -c '"$1" serve 8099 >/dev/null 2>&1 </dev/null & echo $!' serve "$SKEIN_TESTBED/netecho" >>"$work/server"
+	# The same server everywhere, outside of containers: their cgroups and system call filters are not what is compared.
+	serve h2 - >"$work/server"
+	serve h2 "$h2_leaf" >>"$work/server"
+	serve h2 "$b" >>"$work/server"
 	for _ in $(seq "$rounds"); do
 		stream h2 "$b" h1 "$a" "$address" >>"$work/stream.ours"
 		stream h2 "$h2_leaf" h1 "$h1_leaf" 10.99.0.2 >>"$work/stream.hand"
 		stream h2 - h1 - 10.77.0.2 >>"$work/stream.cable"
-		requests h1 "$a" "$address" 80 -c 1 >>"$work/rr.ours"
+		requests h1 "$a" "$address" 8099 -c 1 >>"$work/rr.ours"
 		requests h1 "$h1_leaf" 10.99.0.2 8099 -c 1 >>"$work/rr.hand"
 		requests h1 - 10.77.0.2 8099 -c 1 >>"$work/rr.cable"
 	done
@@ -115,9 +119,10 @@ part_connect() {
 	local client task v
 	ctl h1 service create -q --name client --network front --constraint node.hostname==h1 echo:1 >/dev/null
 	ctl h1 service create -q --name web --network front --publish 8080:80 --constraint node.hostname==h2 echo:1 >/dev/null
+	ctl h1 service create -q --name bare --network host --entrypoint /bin/netecho --constraint node.hostname==h2 echo:1 serve 8099 >/dev/null
 	client=$(pid_of client 1) task=$(address front web.1) v=$(vip front web)
-	bed run h2 sh -c '"$1" serve 8099 >/dev/null 2>&1 </dev/null & echo $!' serve "$SKEIN_TESTBED/netecho" >"$work/server"
 	wait_for 20 answers_from h4 10.77.0.1 8080
+	wait_for 20 answers_from h4 10.77.0.2 8099
 	for _ in $(seq "$rounds"); do
 		connections h1 "$client" "$v" 80 >>"$work/new.vip"
 		connections h1 "$client" "$task" 80 >>"$work/new.direct"
@@ -127,10 +132,9 @@ part_connect() {
 	done
 	row connect ours 'the other' ratio
 	compare 'new connections: service address : the task directly' new.vip new.direct '%s /s'
-	compare 'published port, task on that host : program on the host' new.here new.host '%s /s'
-	compare 'published port, task on another host : program on the host' new.ingress new.host '%s /s'
-	bed run h2 kill "$(cat "$work/server")"
-	ctl h1 service rm client web >/dev/null
+	compare 'published port, task on that host : task with --network host' new.here new.host '%s /s'
+	compare 'published port, task on another host : the same' new.ingress new.host '%s /s'
+	ctl h1 service rm client web bare >/dev/null
 }
 
 # Client, balancer and two servers in namespaces on one bridge; the servers hold the virtual address on lo.

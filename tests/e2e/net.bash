@@ -1,9 +1,13 @@
 # Helpers of the suites of networks. Observers are programs of the host, in the namespace that they look at:
 # ip, bridge, nft, dig, tcpdump, wrk, iperf3; netecho (tests/support/netecho.c) is both ends of the connections.
 
-# Compile netecho, load the image echo:1 that serves with it (ports 80, 81 and 5000) on a host.
+# Compile netecho (where there is no compiler it stands beside the programs), load the image echo:1 that serves with it (ports 80, 81 and 5000) on a host.
 net_image() {
-	gcc -O2 -static -Wall -o "$SKEIN_TESTBED/netecho" "$ROOT/tests/support/netecho.c"
+	if [ -x "$SKEIN_BIN/netecho" ]; then
+		cp "$SKEIN_BIN/netecho" "$SKEIN_TESTBED/"
+	else
+		gcc -O2 -static -Wall -o "$SKEIN_TESTBED/netecho" "$ROOT/tests/support/netecho.c"
+	fi
 	load_image "$1" echo:1 --file "$SKEIN_TESTBED/netecho:/bin/netecho" --cmd 'exec netecho serve 80 81 5000'
 }
 
