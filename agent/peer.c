@@ -268,6 +268,7 @@ static void on_task_logs(struct rpc_call *call, const ProtobufCMessage *msg, voi
 		.tail = request->tail,
 		.since = request->since,
 		.until = request->until,
+		.skip = request->skip,
 	};
 	struct peer *p = data;
 	struct error err = ERROR_INIT;

@@ -103,6 +103,7 @@ struct log_query {
 	bool follow;
 	int64_t tail;         /* lines; -1 = all */
 	int64_t since, until; /* wall ns; 0 = unbounded */
+	uint64_t skip;        /* so many lines (parts) of exactly `since` are left out: they were read before */
 };
 struct log_reader;
 /* Lines in order, in batches of at most 64 KiB; done once, at the end (of the container when following) or on error.

@@ -129,8 +129,13 @@ static void locate(struct log_reader *r)
 static void add_part(struct log_reader *r, const struct crilog_line *line, size_t from, size_t len,
 		     bool partial)
 {
-	pb_log_line *msg = pb_new(&skein__log_line__descriptor);
+	pb_log_line *msg;
 
+	if (r->query.skip && line->at == r->query.since) {
+		r->query.skip--;
+		return;
+	}
+	msg = pb_new(&skein__log_line__descriptor);
 	msg->at = line->at;
 	msg->stream = line->is_stderr ? SKEIN__LOG_STREAM__STDERR : SKEIN__LOG_STREAM__STDOUT;
 	msg->partial = partial;

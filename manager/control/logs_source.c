@@ -40,6 +40,18 @@ void logs_source_free(struct logs_source *s)
 	free(s);
 }
 
+/* Where a repeated stream goes on. */
+static void remember_end(struct logs_source *s, const Skein__TaskLogsResponse *msg)
+{
+	int64_t at = msg->lines[msg->n_lines - 1]->at;
+	size_t n = 0;
+
+	while (n < msg->n_lines && msg->lines[msg->n_lines - 1 - n]->at == at)
+		n++;
+	s->n_last = at == s->last_at ? s->n_last + n : n;
+	s->last_at = at;
+}
+
 static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void *data)
 {
 	const Skein__TaskLogsResponse *msg = (const Skein__TaskLogsResponse *)raw;
@@ -56,7 +68,7 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 	b = xnew(struct log_batch);
 	b->msg = pb_dup(msg);
 	STAILQ_INSERT_TAIL(&s->batches, b, entry);
-	s->last_at = MAX(s->last_at, msg->lines[msg->n_lines - 1]->at);
+	remember_end(s, msg);
 	s->opened_at = clock_mono_ns();
 	s->failures = 0;
 	if (!s->paused) {
@@ -91,7 +103,8 @@ void logs_source_open(struct logs_source *s, struct rpc_channel *channel,
 	msg.task_id = s->task_id;
 	msg.follow = request->follow;
 	msg.tail = s->last_at ? -1 : request->tail;
-	msg.since = s->last_at ? s->last_at + 1 : request->since;
+	msg.since = s->last_at ? s->last_at : request->since;
+	msg.skip = s->n_last;
 	msg.until = request->until;
 	s->retry_at = 0;
 	s->opened_at = clock_mono_ns();

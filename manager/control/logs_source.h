@@ -35,6 +35,7 @@ struct logs_source {
 	bool paused;
 	int64_t opened_at; /* CLOCK_MONOTONIC: of the stream, or when its last batch came */
 	int64_t last_at;   /* time of the newest line */
+	uint64_t n_last;   /* lines of that time: what is written at once has the same */
 	int64_t retry_at;  /* CLOCK_MONOTONIC; 0 = no retry is due */
 	unsigned failures;
 };

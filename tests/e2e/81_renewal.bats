@@ -25,7 +25,7 @@ hup() { bed run "$1" sh -c 'kill -HUP "$(cut -d" " -f1 /run/skein/agent.pid)"'; 
 last_tick() { tail -n 1 "$1" | grep -o '[0-9]*$'; }
 ticks_past() { [ "$(last_tick "$1")" -gt "$2" ]; }
 # No tick is missing, none comes twice.
-gapless() { grep -o 'tick [0-9]*$' "$1" | awk '{ if (NR > 1 && $2 != last + 1) exit 1; last = $2 }'; }
+gapless() { grep -o 'tick [0-9]*$' "$1" | awk '{ if (NR > 1 && $2 != last + 1) { print "after tick", last, "came", $2; exit 1 } last = $2 }' >&2; }
 
 @test "a renewed certificate disturbs nobody: sessions, a followed log, containers" {
 	local h before_tasks before_pids before_sessions old new follower log=$BATS_TEST_TMPDIR/follow

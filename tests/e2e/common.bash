@@ -26,7 +26,7 @@ wait_for() {
 # an operator of one would ask for: there an agent needs longer than five seconds to be killed and be back.
 cluster_up() {
 	local managers=$1 workers=$2 i token patience=()
-	[ "${SKEIN_SLOW:-1}" -le 1 ] || patience=(--dispatcher-heartbeat "$((400 * SKEIN_SLOW))ms")
+	[ "${SKEIN_SLOW:-1}" -le 1 ] || patience=(--dispatcher-heartbeat "$((800 * SKEIN_SLOW))ms")
 	bed down
 	bed up $((managers + workers))
 	ctl h1 init --advertise-addr 10.77.0.1 "${patience[@]}"

@@ -346,6 +346,7 @@ struct reading {
 	bool done, paused, pause_each;
 	struct error err;
 	size_t lines, parts; /* full lines, and pieces before their last one */
+	int64_t at;          /* of the last one */
 };
 
 static inline bool reading_on_lines(void *data, pb_log_line *const *lines, size_t n)
@@ -353,6 +354,7 @@ static inline bool reading_on_lines(void *data, pb_log_line *const *lines, size_
 	struct reading *r = data;
 
 	for (size_t i = 0; i < n; i++) {
+		r->at = lines[i]->at;
 		if (lines[i]->stream == SKEIN__LOG_STREAM__STDERR)
 			strbuf_puts(&r->text, "E:");
 		strbuf_add(&r->text, (const char *)lines[i]->data.data, lines[i]->data.len);

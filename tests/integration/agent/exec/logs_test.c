@@ -74,6 +74,27 @@ static void since_and_until(void **state)
 	box_fini(&x);
 }
 
+/* What a program writes at once has one time: a reader goes on between two of its lines. */
+static void skip_lines_of_one_time(void **state)
+{
+	struct log_query all = {.tail = -1}, rest = {.tail = -1, .skip = 2};
+	struct reading r;
+	struct box x;
+
+	box_init(&x, &bed, "printf 'a\\nb\\nc\\nd\\n'");
+	box_up(&x);
+	bed_wait(&bed, x.exited);
+	box_logs(&x, &all, &r);
+	assert_string_equal(r.text.p, "a\nb\nc\nd\n");
+	rest.since = r.at;
+	strbuf_fini(&r.text);
+	box_logs(&x, &rest, &r);
+	assert_string_equal(r.text.p, "c\nd\n");
+	strbuf_fini(&r.text);
+	box_remove(&x);
+	box_fini(&x);
+}
+
 static void long_lines_come_in_parts(void **state)
 {
 	struct log_query all = {.tail = -1}, one = {.tail = 1};
@@ -270,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tail_and_all),
 		cmocka_unit_test(since_and_until),
+		cmocka_unit_test(skip_lines_of_one_time),
 		cmocka_unit_test(long_lines_come_in_parts),
 		cmocka_unit_test(follow_until_the_end),
 		cmocka_unit_test(reader_can_pause),

@@ -17,6 +17,7 @@ struct peer {
 	size_t flood;	      /* lines of 1 KiB instead, as many as the call takes */
 	unsigned calls;
 	int64_t since, tail;
+	uint64_t skip;
 	size_t sent;
 	struct rpc_call *open;
 };
@@ -56,6 +57,7 @@ static void serve_logs(struct rpc_call *call, const ProtobufCMessage *raw, void 
 
 	p->calls++;
 	p->since = request->since;
+	p->skip = request->skip;
 	p->tail = request->tail;
 	if (rpc_call_peer(call)->role != RPC_ROLE_MANAGER || str_eq(request->task_id, "nologs")) {
 		error_set(&err, ERR_NOT_FOUND, "no logs of %s", request->task_id);
@@ -279,21 +281,23 @@ static void following_joins_new_tasks_and_survives_breaks(void **state)
 	read_logs(s, &r, "web", true);
 	wait_for(s, r.n == 1 && a.open);
 	assert_int_equal(send_line(a.open, 20, ""), 0);
-	wait_for(s, r.n == 2);
+	assert_int_equal(send_line(a.open, 20, ""), 0); /* written together with the one before */
+	wait_for(s, r.n == 3);
 	put_task(s, "t2", 2, "n2", TASK_ASSIGNED);
 	pass_ms(s, 50);
 	assert_int_equal(b.calls, 0);
 	del(s, KIND_TASK, "t2");
 	put_task(s, "t2", 2, "n2", TASK_STARTING);
-	wait_for(s, r.n == 3);
-	assert_string_equal(r.lines, "t1@10 t1@20 t2@10 ");
+	wait_for(s, r.n == 4);
+	assert_string_equal(r.lines, "t1@10 t1@20 t1@20 t2@10 ");
 	/* The agent restarts: the stream is taken up behind the newest line. */
 	error_set(&err, ERR_UNAVAILABLE, "agent stops");
 	rpc_call_fail(a.open, &err);
 	a.open = NULL;
 	a.times = NULL;
 	wait_for(s, a.open);
-	assert_int_equal(a.since, 21);
+	assert_int_equal(a.since, 20);
+	assert_int_equal(a.skip, 2);
 	assert_non_null(strstr(r.warnings, "logs of web.1: agent stops;"));
 	assert_false(r.done);
 	stop_reading(s, &r);
