@@ -21,6 +21,8 @@ void net_features(const struct net *n, pb_node_description *desc)
 		return;
 	}
 	add(desc, "network.balancer", n->self.ipvs ? "ipvs" : "nftables");
+	/* nftables does not count connections: there "lc" is as "rr". */
+	add(desc, "network.schedulers", n->self.ipvs ? "rr wrr lc sh mh" : "rr wrr sh mh");
 	add_bool(desc, "network.ipvs", f->ipvs);
 	add_bool(desc, "network.vxlan", f->vxlan);
 	add_bool(desc, "network.macvlan", f->macvlan);

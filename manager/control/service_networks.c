@@ -315,6 +315,32 @@ int service_networks_check(const struct view *v, const pb_service_spec *spec, co
 	return check_ports(v, spec, service_id, own, err);
 }
 
+/* Whoever has the fewest connections is known to IPVS alone. */
+static bool knows_connections(const pb_node *node)
+{
+	const pb_node_description *d = node->description;
+
+	return !d || !str_eq(pb_kv_get(d->features, d->n_features, "network.balancer"), "nftables");
+}
+
+char *service_networks_warning(const struct view *v, const pb_service_spec *spec)
+{
+	const char *scheduler = pb_kv_get(spec->labels, spec->n_labels, "skein.lb.scheduler");
+	_cleanup_free_ const void **nodes = NULL;
+	size_t n, without = 0;
+
+	if (!str_eq(scheduler, "lc"))
+		return NULL;
+	nodes = view_list(v, KIND_NODE, &n);
+	for (size_t i = 0; i < n; i++)
+		without += !knows_connections(nodes[i]);
+	if (!without)
+		return NULL;
+	return xasprintf("labels skein.lb.scheduler lc: %zu of %zu nodes balance with nftables, which does not count "
+			 "connections: there it is as rr (network.balancer in `node inspect`)",
+			 without, n);
+}
+
 void service_networks_require(struct txn *t, const struct view *v, const pb_service_spec *spec)
 {
 	for (size_t i = 0; i < spec->task->n_networks; i++)

@@ -35,5 +35,8 @@ struct own_port {
 int service_networks_check(const struct view *v, const pb_service_spec *spec, const char *service_id,
 			   const struct own_port *own, struct error *err);
 
+/* What a service asks for and some nodes cannot do, for its owner to know: heap text; NULL = nothing. */
+char *service_networks_warning(const struct view *v, const pb_service_spec *spec);
+
 /* The networks must still be there when the service is written. */
 void service_networks_require(struct txn *t, const struct view *v, const pb_service_spec *spec);

@@ -152,6 +152,14 @@ static int check_networks(struct req *r, const pb_service_spec *spec, struct err
 				      err);
 }
 
+static void warn_networks(struct req *r, const pb_service_spec *spec)
+{
+	_cleanup_free_ char *warning = service_networks_warning(control_view(r->c), spec);
+
+	if (warning)
+		req_warn(r, "%s", warning);
+}
+
 static int check_name_free(const struct view *v, const char *name, struct error *err)
 {
 	const pb_service *other = view_service_by_name(v, name);
@@ -181,6 +189,7 @@ void step_create_service(struct req *r)
 		return;
 	if (!r->id[0])
 		id_new(r->id);
+	warn_networks(r, request->spec);
 	service = pb_new(&skein__service__descriptor);
 	pb_set_str(&service->id, r->id);
 	service->spec = pb_dup(request->spec);
@@ -309,6 +318,7 @@ static void commit_update(struct req *r, const pb_service *old,
 		apply_rollback(service);
 	else
 		apply_update(v, service, request->spec);
+	warn_networks(r, service->spec);
 	service_networks_require(t, v, service->spec);
 	txn_put(t, KIND_SERVICE, service);
 	req_commit(r, t, reply_service);

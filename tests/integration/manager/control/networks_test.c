@@ -257,6 +257,40 @@ static void services_name_networks(void **state)
 	assert_non_null(strstr(err.msg, "in use by service web"));
 }
 
+static void put_balancing_node(struct serve *s, const char *id, const char *balancer)
+{
+	pb_node *n = new_node(id);
+
+	if (!n->description)
+		n->description = pb_new(&skein__node_description__descriptor);
+	pb_kv_set(&n->description->n_features, &n->description->features, "network.balancer", balancer);
+	put(s, KIND_NODE, n);
+}
+
+/* It silently being another one is what its owner should not find out by measuring. */
+static void a_scheduler_that_some_nodes_lack_is_told(void **state)
+{
+	struct serve *s = *state;
+	_cleanup_pb_ pb_service_spec *spec = new_spec("web", NULL), *other = new_spec("api", NULL);
+	_cleanup_pb_ Skein__ServiceResponse *r = NULL, *again = NULL, *plain = NULL;
+	struct error err;
+
+	put_balancing_node(s, "n1", "ipvs");
+	put_balancing_node(s, "n2", "nftables");
+	pb_kv_set(&spec->n_labels, &spec->labels, "skein.lb.scheduler", "lc");
+	r = create_service(s, spec, &err);
+	assert_non_null(r);
+	assert_int_equal(r->n_warnings, 1);
+	assert_non_null(strstr(r->warnings[0], "lc: 1 of 2 nodes"));
+	again = update_service(s, r->service, false, &err);
+	assert_non_null(again);
+	assert_int_equal(again->n_warnings, 1);
+	pb_kv_set(&other->n_labels, &other->labels, "skein.lb.scheduler", "wrr");
+	plain = create_service(s, other, &err);
+	assert_non_null(plain);
+	assert_int_equal(plain->n_warnings, 0);
+}
+
 /* One of the two loses, whichever comes first: a service never ends up with a network that is gone. */
 static void a_network_does_not_go_under_a_new_service(void **state)
 {
@@ -547,6 +581,7 @@ int main(void)
 		SERVE_TEST(removal_waits_for_stopping_tasks),
 		SERVE_TEST(services_name_networks),
 		SERVE_TEST(a_network_does_not_go_under_a_new_service),
+		SERVE_TEST(a_scheduler_that_some_nodes_lack_is_told),
 		SERVE_TEST(ports_restart_nothing_networks_do),
 		SERVE_TEST(ports_have_one_owner),
 		SERVE_TEST(check_asks_every_node),
