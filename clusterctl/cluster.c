@@ -300,6 +300,7 @@ static const struct list_field info_fields[] = {
 	{"ClusterServices", "Services"},
 	{"ClusterTasks", "Tasks running"},
 	{"Etcd", "etcd"},
+	{"Health", "Health"},
 	{"Warnings", "Warnings"},
 	{0},
 };
@@ -335,7 +336,7 @@ static void add_cluster(struct listing *l, const Skein__Info *info)
 	_cleanup_strbuf_ struct strbuf etcd = {0}, warnings = {0};
 
 	if (!info) {
-		for (unsigned i = 0; i < 7; i++)
+		for (unsigned i = 0; i < 8; i++)
 			listing_cell(l, "");
 		return;
 	}
@@ -348,6 +349,10 @@ static void add_cluster(struct listing *l, const Skein__Info *info)
 	listing_cellf(l, "%u", info->tasks_running);
 	listing_cellf(l, "%s%s%s", info->etcd_embedded ? "embedded" : "external",
 		      etcd.len ? ": " : "", etcd.p ?: "");
+	if (info->n_warnings)
+		listing_cellf(l, "%zu warning%s", info->n_warnings, info->n_warnings == 1 ? "" : "s");
+	else
+		listing_cell(l, "ok");
 	listing_cell(l, warnings.p);
 }
 
@@ -369,12 +374,17 @@ static void add_local(struct listing *l, const Skein__LocalInfo *local)
 	add_description(l, local->description);
 }
 
-/* "Name: value" lines; what is empty is left out. */
-static void print_info(const struct listing *l)
+/* "Name: value" lines; what is empty is left out. Warnings stand below, each with what to do about it. */
+static void print_info(const struct listing *l, const Skein__Info *info)
 {
 	for (size_t i = 0; i < l->n_fields; i++)
-		if (*l->rows.cells.v[i])
+		if (*l->rows.cells.v[i] && !str_eq(l->fields[i].name, "Warnings"))
 			printf("%s: %s\n", l->fields[i].header, l->rows.cells.v[i]);
+	for (size_t i = 0; info && i < info->n_warnings; i++) {
+		printf("WARNING: %s\n", info->warnings[i]);
+		if (i < info->n_advice && *info->advice[i])
+			printf("  to do: %s\n", info->advice[i]);
+	}
 }
 
 struct info_flags {
@@ -415,7 +425,7 @@ static enum ctl_exit run_info(struct ctl *ctl, const struct verb *verb, void *fl
 		ctl_warn("%s", manager_err.msg);
 	add_cluster(&l, info);
 	if (l.kind == LISTING_TABLE)
-		print_info(&l);
+		print_info(&l, info);
 	else
 		listing_print(&l, stdout);
 	return CTL_OK;

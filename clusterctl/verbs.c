@@ -13,6 +13,7 @@ const struct noun nouns[] = {
 	{"task", "Tasks: the containers that services are made of"},
 	{"network", "Networks that services are in"},
 	{"image", "Images on this host"},
+	{"top", "What nodes, services and tasks use now"},
 	{"join-token", "Tokens that let hosts join the cluster"},
 	{"completion", "Completion of commands in the shell"},
 	{0},
@@ -20,7 +21,7 @@ const struct noun nouns[] = {
 
 static const struct verb *const parts[] = {
 	cluster_verbs, token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
-	service_verbs, task_verbs,  events_verbs, network_verbs,	 image_verbs,	       self_verbs,
+	service_verbs, task_verbs,  events_verbs, top_verbs, network_verbs,	 image_verbs,	       self_verbs,
 };
 
 #define MAX_VERBS 100

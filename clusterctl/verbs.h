@@ -110,4 +110,4 @@ extern const struct option_def no_options[];
 
 /* The verbs of each file; end with {0}. */
 extern const struct verb cluster_verbs[], token_verbs[], node_verbs[], service_verbs[],
-	service_change_verbs[], service_show_verbs[], network_verbs[], task_verbs[], image_verbs[], events_verbs[], self_verbs[];
+	service_change_verbs[], service_show_verbs[], network_verbs[], task_verbs[], image_verbs[], events_verbs[], top_verbs[], self_verbs[];

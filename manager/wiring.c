@@ -277,6 +277,13 @@ static void etcd_info(void *data, bool *ret_embedded, struct strv *ret_endpoints
 		strv_add(ret_endpoints, m->external.endpoints.v[i]);
 }
 
+static const char *complaint(void *data)
+{
+	const struct manager *m = data;
+
+	return error_is_set(&m->monitor_error) ? m->monitor_error.msg : "";
+}
+
 struct resolving {
 	control_digest_cb cb;
 	void *cb_data;
@@ -319,6 +326,7 @@ struct control_ops wiring_control_ops(struct manager *m)
 		.leader_id = leader_id,
 		.manager_alive = manager_alive,
 		.etcd_info = etcd_info,
+		.complaint = complaint,
 		.resolve_image = resolve_image,
 	};
 }

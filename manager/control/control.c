@@ -111,7 +111,7 @@ struct control *control_new(const struct control_options *options)
 
 	assert(ops->constraint_check && ops->explain && ops->global_wanted && ops->token_standing &&
 	       ops->token_create && ops->token_revoke && ops->remove_member && ops->leader_id &&
-	       ops->etcd_info && ops->resolve_image);
+	       ops->etcd_info && ops->complaint && ops->resolve_image);
 	c->loop = options->loop;
 	c->store = options->store;
 	c->rpc = options->rpc;

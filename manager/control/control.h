@@ -72,6 +72,9 @@ struct control_ops {
 	 */
 	void (*etcd_info)(void *data, bool *ret_embedded, struct strv *ret_endpoints);
 
+	/* What this manager complains of about itself, "" = nothing. */
+	const char *(*complaint)(void *data);
+
 	/* ---- registries */
 	/*
 	 * Ask the registry for the digest of a normalised reference; must answer within timeout_ms.

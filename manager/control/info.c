@@ -1,6 +1,8 @@
+#include "health.h"
 #include "internal.h"
 #include "validate.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "manager/store/store.h"
 
@@ -39,34 +41,34 @@ static struct counts count(const struct view *v, const struct control_ops *ops)
 	return counts;
 }
 
-static void add_warnings(struct req *r, const struct counts *counts, bool embedded)
+static uint64_t desired(void *data, const void *service)
 {
-	uint32_t quorum = counts->managers / 2 + 1;
+	const struct control *c = data;
+	const pb_service *s = service;
 
-	if (!store_connected(r->c->store))
-		req_warn(r, "etcd is not reachable from this manager: what it shows may be old, "
-			    "and nothing can change");
-	if (embedded && counts->managers_ready < quorum)
-		req_warn(r,
-			 "the managers have lost their quorum: %" PRIu32 " of %" PRIu32
-			 " are healthy, %" PRIu32 " are needed; containers go on, but nothing can change",
-			 counts->managers_ready, counts->managers, quorum);
-	else if (embedded && counts->managers == 2)
-		req_warn(r, "2 managers: losing either one loses the quorum; a third one would "
-			    "make it safe");
-	else if (embedded && counts->managers > 2 && counts->managers_ready <= quorum)
-		req_warn(r,
-			 "%" PRIu32 " of %" PRIu32
-			 " managers are healthy: the quorum is lost when one more manager fails",
-			 counts->managers_ready, counts->managers);
-	else if (embedded && counts->managers > 2 && counts->managers % 2 == 0)
-		req_warn(r,
-			 "%" PRIu32
-			 " managers: an even number tolerates no more failures than one less",
-			 counts->managers);
-	if (counts->nodes > counts->nodes_ready)
-		req_warn(r, "%" PRIu32 " of %" PRIu32 " nodes are not ready",
-			 counts->nodes - counts->nodes_ready, counts->nodes);
+	if (!s->spec)
+		return 0;
+	return s->spec->mode_case == SKEIN__SERVICE_SPEC__MODE_REPLICATED
+		       ? s->spec->replicated->replicas
+		       : c->ops.global_wanted(c->ops.data, control_view(c), s);
+}
+
+static void check(struct req *r, const struct counts *counts, bool embedded, struct health *health)
+{
+	const struct control_ops *ops = &r->c->ops;
+	struct health_facts facts = {
+		.connected = store_connected(r->c->store),
+		.embedded = embedded,
+		.has_leader = !str_empty(ops->leader_id(ops->data)),
+		.managers = counts->managers,
+		.managers_ready = counts->managers_ready,
+		.complaint = ops->complaint(ops->data),
+		.now = clock_wall_ns(),
+		.desired = desired,
+		.data = r->c,
+	};
+
+	health_check(control_view(r->c), &facts, health);
 }
 
 void step_get_info(struct req *r)
@@ -77,6 +79,7 @@ void step_get_info(struct req *r)
 	struct view *v = control_view(r->c);
 	const pb_cluster *cluster = view_cluster(v);
 	struct counts counts = count(v, ops);
+	struct health health = {0};
 	bool embedded = false;
 
 	if (!cluster) {
@@ -84,7 +87,7 @@ void step_get_info(struct req *r)
 		return;
 	}
 	ops->etcd_info(ops->data, &embedded, &endpoints);
-	add_warnings(r, &counts, embedded);
+	check(r, &counts, embedded, &health);
 	info.cluster_id = cluster->id;
 	info.node_id = r->c->node_id;
 	info.leader_id = (char *)ops->leader_id(ops->data);
@@ -95,12 +98,15 @@ void step_get_info(struct req *r)
 	info.tasks_running = counts.tasks_running;
 	info.spec = cluster->spec;
 	info.created_at = cluster->meta ? cluster->meta->created_at : 0;
-	info.warnings = r->warnings.v;
-	info.n_warnings = r->warnings.n;
+	info.warnings = health.what.v;
+	info.n_warnings = health.what.n;
+	info.advice = health.advice.v;
+	info.n_advice = health.advice.n;
 	info.etcd_embedded = embedded;
 	info.etcd_endpoints = endpoints.v;
 	info.n_etcd_endpoints = endpoints.n;
 	req_reply(r, &info);
+	health_fini(&health);
 }
 
 static void reply_empty(struct req *r)

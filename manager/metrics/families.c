@@ -44,7 +44,7 @@ static const double etcd_bounds[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 	  .help = "When the node's certificate ends, as it said itself", .labels = "node,node_id", .series = "1 per node")
 
 #define DECIDING(X)                                                                                                     \
-	X(family_start, "skein_task_start_seconds", HISTOGRAM, .unit = "seconds",                                       \
+	X(family_start, "skein_task_create_to_running_seconds", HISTOGRAM, .unit = "seconds",                                       \
 	  .help = "From a task's creation until it runs: deciding, image, network, start", .series = "1",               \
 	  BOUNDS(start_bounds))                                                                                         \
 	X(family_plan, "skein_round_plan_seconds", HISTOGRAM, .unit = "seconds",                                        \

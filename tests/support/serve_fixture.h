@@ -245,6 +245,11 @@ static inline bool op_manager_alive(void *data, const char *node_id)
 	return !s->dead_manager || strcmp(s->dead_manager, node_id) != 0;
 }
 
+static inline const char *op_complaint(void *data)
+{
+	return "";
+}
+
 static inline void op_etcd_info(void *data, bool *ret_embedded, struct strv *ret_endpoints)
 {
 	*ret_embedded = true;
@@ -602,6 +607,7 @@ static inline void serve_open_services(struct serve *s)
 						     .leader_id = op_leader,
 						     .manager_alive = op_manager_alive,
 						     .etcd_info = op_etcd_info,
+						     .complaint = op_complaint,
 						     .resolve_image = op_resolve};
 	struct control_ops ops = functions;
 	struct dispatcher_options d = {.loop = &s->loop,
