@@ -191,6 +191,12 @@ static bool stands_in_host(const struct plan_net *net)
 	return net->driver == NETWORK_BRIDGE || net->driver == NETWORK_VLAN;
 }
 
+static void masquerade_changes(struct net *n, const struct plan_net *net)
+{
+	if (net->driver == NETWORK_BRIDGE && !net->internal)
+		n->host.fill = true;
+}
+
 void host_net_use(struct net *n, const struct plan_net *net)
 {
 	struct plan_out out = space_out(&n->host, false);
@@ -207,6 +213,7 @@ void host_net_use(struct net *n, const struct plan_net *net)
 	n->host_nets[n->n_host_nets] = *net;
 	n->host_net_users[n->n_host_nets++] = 1;
 	plan_host_net(&out, net);
+	masquerade_changes(n, net);
 }
 
 void host_net_release(struct net *n, const struct plan_net *net)
@@ -217,6 +224,7 @@ void host_net_release(struct net *n, const struct plan_net *net)
 	if (!find_host_net(n, net->id, &i) || --n->host_net_users[i])
 		return;
 	plan_host_net(&out, &n->host_nets[i]);
+	masquerade_changes(n, net);
 	n->n_host_nets--;
 	n->host_nets[i] = n->host_nets[n->n_host_nets];
 	n->host_net_users[i] = n->host_net_users[n->n_host_nets];
@@ -338,6 +346,8 @@ char *host_ruleset(struct net *n)
 	locals = locals_of(n, &n_locals);
 	vnis = encrypted_vnis(n, &n_vnis);
 	strbuf_puts(&text, table);
+	for (size_t i = 0; i < n->n_host_nets; i++)
+		plan_ingress_bridge(&text, &n->host_nets[i]);
 	if (n->features.esp)
 		plan_ingress_encrypted(&text, &n->self, vnis, n_vnis);
 	strbuf_puts(&text, egress ? egress : "");

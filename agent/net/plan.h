@@ -163,6 +163,8 @@ struct plan_local {
 
 /* What stands whatever is published. Tables that exist keep what operators put into them. */
 char *plan_ingress_table(const struct plan_self *self, bool with_ingress);
+/* A network of the bridge driver: what its tasks send out from its addresses comes from the host. */
+void plan_ingress_bridge(struct strbuf *text, const struct plan_net *net);
 /* VXLAN packets of these networks are dropped when they came in the clear. */
 void plan_ingress_encrypted(struct strbuf *text, const struct plan_self *self, const uint32_t *vnis, size_t n);
 /* The part that needs the device. */

@@ -97,6 +97,26 @@ char *plan_ingress_table(const struct plan_self *self, bool with_ingress)
 	return strbuf_take(&b);
 }
 
+static void put_masquerade(struct strbuf *text, const struct plan_net *net, const char *ip, const struct ipaddr *subnet)
+{
+	char link[IFNAMSIZ], of[IPADDR_TEXT_MAX];
+	struct ipaddr network = ipaddr_network(subnet);
+
+	plan_link_name(net->id, link);
+	if (ipaddr_is_set(subnet))
+		strbuf_printf(text, "add rule " TABLE "postrouting %s saddr %s oifname != { \"lo\", \"%s\" } masquerade\n", ip,
+			      ipaddr_format(&network, of), link);
+}
+
+/* Most of what leaves comes from the gateway interface; this is for programs that choose the address of their network. */
+void plan_ingress_bridge(struct strbuf *text, const struct plan_net *net)
+{
+	if (net->driver != NETWORK_BRIDGE || net->internal)
+		return;
+	put_masquerade(text, net, "ip", &net->subnet4);
+	put_masquerade(text, net, "ip6", &net->subnet6);
+}
+
 /* The VNI stands behind 8 bytes of UDP and 4 of VXLAN (RFC 7348 section 5). */
 void plan_ingress_encrypted(struct strbuf *text, const struct plan_self *self, const uint32_t *vnis, size_t n)
 {
