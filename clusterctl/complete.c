@@ -291,6 +291,16 @@ static void offer_tokens(struct conn *conn, struct completion *c)
 		offer(c, reply->tokens[i]->id);
 }
 
+static void offer_ui_tokens(struct conn *conn, struct completion *c)
+{
+	Skein__ListRequest request = SKEIN__LIST_REQUEST__INIT;
+	_cleanup_pb_ Skein__ListUiTokensResponse *reply =
+		ask(conn, CONN_MANAGER, "ListUiTokens", &request);
+
+	for (size_t i = 0; reply && i < reply->n_tokens; i++)
+		offer(c, reply->tokens[i]->id);
+}
+
 static void offer_objects(struct ctl *ctl, struct completion *c)
 {
 	switch (c->object) {
@@ -311,6 +321,9 @@ static void offer_objects(struct ctl *ctl, struct completion *c)
 		break;
 	case OBJECT_TOKEN:
 		offer_tokens(ctl_conn(ctl), c);
+		break;
+	case OBJECT_UI_TOKEN:
+		offer_ui_tokens(ctl_conn(ctl), c);
 		break;
 	default:
 		break;

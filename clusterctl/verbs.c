@@ -15,12 +15,13 @@ const struct noun nouns[] = {
 	{"image", "Images on this host"},
 	{"top", "What nodes, services and tasks use now"},
 	{"join-token", "Tokens that let hosts join the cluster"},
+	{"ui-token", "Tokens that let somebody sign in to the managers' web page"},
 	{"completion", "Completion of commands in the shell"},
 	{0},
 };
 
 static const struct verb *const parts[] = {
-	cluster_verbs, token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
+	cluster_verbs, token_verbs, ui_token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
 	service_verbs, task_verbs,  events_verbs, top_verbs, network_verbs,	 image_verbs,	       self_verbs,
 };
 

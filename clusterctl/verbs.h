@@ -28,6 +28,7 @@ enum ctl_object {
 	OBJECT_NETWORK,
 	OBJECT_ROLE,
 	OBJECT_TOKEN,
+	OBJECT_UI_TOKEN,
 	OBJECT_SHELL,
 };
 
@@ -109,5 +110,5 @@ struct no_flags {
 extern const struct option_def no_options[];
 
 /* The verbs of each file; end with {0}. */
-extern const struct verb cluster_verbs[], token_verbs[], node_verbs[], service_verbs[],
+extern const struct verb cluster_verbs[], token_verbs[], ui_token_verbs[], node_verbs[], service_verbs[],
 	service_change_verbs[], service_show_verbs[], network_verbs[], task_verbs[], image_verbs[], events_verbs[], top_verbs[], self_verbs[];

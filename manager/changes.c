@@ -179,6 +179,7 @@ void changes_note(struct dirty *dirty, struct rests *rests, const struct store_e
 		on_cluster(&n, e->old, e->now);
 		break;
 	case KIND_TOKEN:
+	case KIND_UI_TOKEN:
 	case KIND_COUNT:
 		break;
 	}

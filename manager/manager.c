@@ -13,6 +13,7 @@
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
 #include "manager/usage/usage.h"
+#include "manager/web/web.h"
 #include "membership.h"
 #include "monitor.h"
 #include "presence.h"
@@ -50,6 +51,8 @@ static void on_leader(void *data, const char *node_id, uint64_t create_revision)
 	history_leader(m->history, node_id, create_revision);
 	if (m->monitor)
 		counters_leader(monitor_counters(m->monitor), node_id);
+	if (m->web)
+		web_leader_changed(m->web);
 }
 
 static void on_manager_alive(void *data, const char *node_id, bool alive)
@@ -93,6 +96,8 @@ static void on_events(void *data, const struct store_event *events, size_t n)
 	}
 	if (managers_changed)
 		bring_up_set_endpoints(m);
+	if (m->web)
+		web_events(m->web, events, n);
 }
 
 static void open_services(struct manager *m)
@@ -119,6 +124,7 @@ static void open_services(struct manager *m)
 	m->dispatcher = dispatcher_new(&dispatcher_options);
 	m->ca = ca_new(&ca_options);
 	m->presence = presence_new(&presence_options);
+	m->web = m->monitor ? wiring_web(m) : NULL;
 }
 
 static int open_listeners(struct manager *m, struct error *err)
@@ -349,8 +355,9 @@ static void close_services(void *data)
 	store_unsubscribe(m->sub);
 	m->sub = NULL;
 	if (m->serving) {
-		for (int i = 0; i < 6; i++)
+		for (int i = 0; i < 7; i++)
 			closer_hold(&s->closer);
+		web_close(TAKE_PTR(m->web), on_part_closed, s);
 		usage_close(m->usage, on_part_closed, s);
 		control_close(m->control, on_part_closed, s);
 		dispatcher_close(m->dispatcher, on_part_closed, s);

@@ -37,6 +37,7 @@ struct manager {
 	struct error monitor_error;
 	struct history *history;
 	struct usage *usage;
+	struct web *web;               /* NULL: nothing is served over HTTP */
 	struct control *control;
 	struct dispatcher *dispatcher;
 	struct ca *ca;
@@ -69,6 +70,7 @@ void manager_tell_ready(struct manager *m, const struct error *err);
 
 /* ---- wiring.c */
 struct control_ops wiring_control_ops(struct manager *m);
+struct web *wiring_web(struct manager *m);
 void wiring_add_member(void *data, const Skein__AddMemberRequest *request,
 		       void (*cb)(void *cb_data, Skein__AddMemberResponse *response, const struct error *err),
 		       void *cb_data);

@@ -23,6 +23,7 @@
 #include "manager/scheduler/filter.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "manager/web/web.h"
 #include "presence.h"
 #include "rpc/rpc.h"
 
@@ -255,11 +256,23 @@ static void on_discovery(struct http_request *req, void *data)
 	http_answer(req, 200, "application/json", json, strlen(json));
 }
 
+/* ---------------------------------------------------------------- the web page */
+
+static void on_ui(struct http_request *req, void *data)
+{
+	const struct manager *m = ((const struct monitor *)data)->m;
+
+	if (m->web)
+		web_handle(m->web, req);
+	else
+		http_answer_text(req, 503, "the manager starts: /readyz tells what it waits for");
+}
+
 /* ---------------------------------------------------------------- life */
 
-static void add_route(struct monitor *mon, const char *path, http_handler handler, void *data)
+static void add_route(struct monitor *mon, const char *path, unsigned methods, http_handler handler, void *data)
 {
-	mon->routes[mon->n_routes++] = (struct http_route){path, HTTP_GET, handler, data};
+	mon->routes[mon->n_routes++] = (struct http_route){path, methods, handler, data};
 }
 
 static int open_server(struct monitor *mon, struct error *err)
@@ -315,10 +328,12 @@ struct monitor *monitor_open(struct manager *m, struct error *err)
 	mon->database = xasprintf("%s/etcd/member/snap/db", m->config->state_dir);
 	source.data = mon;
 	mon->endpoint = metrics_endpoint_new(m->loop, &source);
-	add_route(mon, "/metrics", metrics_endpoint_handle, mon->endpoint);
-	add_route(mon, "/healthz", on_healthz, mon);
-	add_route(mon, "/readyz", on_readyz, mon);
-	add_route(mon, "/sd/prometheus", on_discovery, mon);
+	add_route(mon, "/metrics", HTTP_GET, metrics_endpoint_handle, mon->endpoint);
+	add_route(mon, "/healthz", HTTP_GET, on_healthz, mon);
+	add_route(mon, "/readyz", HTTP_GET, on_readyz, mon);
+	add_route(mon, "/sd/prometheus", HTTP_GET, on_discovery, mon);
+	add_route(mon, "/ui", HTTP_GET, on_ui, mon);
+	add_route(mon, "/ui/*", HTTP_GET | HTTP_POST, on_ui, mon);
 	if (open_server(mon, err) < 0) {
 		metrics_endpoint_close(mon->endpoint, (void (*)(void *))monitor_free, mon);
 		return NULL;

@@ -1,5 +1,5 @@
 /*
- * monitor - what a manager serves over HTTP (port 9641): /metrics, /healthz, /readyz, /sd/prometheus.
+ * monitor - what a manager serves over HTTP (port 9641): /metrics, /healthz, /readyz, /sd/prometheus, /ui/ (manager/web).
  *
  * Open from the first moment on: that a manager cannot reach its etcd is told there. TLS with the node's own certificate, unless
  * the options say otherwise. Loop thread.

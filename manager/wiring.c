@@ -1,6 +1,7 @@
 /* What the services need of each other and of etcd's membership: control's operations, AddMember. */
 #include "manager_internal.h"
 
+#include "common/hostport.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/pki.h"
@@ -13,6 +14,8 @@
 #include "manager/scheduler/constraint.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
+#include "manager/web/token.h"
+#include "manager/web/web.h"
 #include "membership.h"
 #include "presence.h"
 
@@ -60,6 +63,55 @@ static int token_create(void *data, struct txn *t, struct view *v, const Skein__
 static int token_revoke(void *data, struct txn *t, struct view *v, const char *id, struct error *err)
 {
 	return ca_token_revoke(v, t, id, err);
+}
+
+/* ---------------------------------------------------------------- the web page */
+
+static int ui_token_create(void *data, struct txn *t, struct view *v, int64_t ttl_ns, int64_t now, char **ret_id,
+			   char **ret_text, struct error *err)
+{
+	unsigned char random[WEB_TOKEN_RANDOM_BYTES];
+
+	pki_random(random, sizeof(random));
+	return web_token_create(v, t, ttl_ns, now, random, ret_id, ret_text, err);
+}
+
+static char *ui_url(void *data, struct error *err)
+{
+	const struct manager *m = data;
+	struct hostport listen, at;
+	char text[HOSTPORT_MAX];
+
+	if (!m->web) {
+		error_set(err, ERR_PRECONDITION, "this manager serves no web page: %s",
+			  error_is_set(&m->monitor_error) ? m->monitor_error.msg : "its option http-listen is off");
+		return NULL;
+	}
+	if (hostport_parse(m->config->http_listen, 0, &listen, err) < 0 ||
+	    hostport_parse(m->config->advertise_address, 0, &at, err) < 0)
+		return NULL;
+	at.port = listen.port;
+	/* Without TLS it is for the manager's own host. */
+	return m->config->http_tls ? xasprintf("https://%s/ui/", hostport_format(&at, text))
+				   : xasprintf("http://localhost:%u/ui/", at.port);
+}
+
+static const char *leader_id(void *data)
+{
+	struct manager *m = data;
+
+	return m->leader ? leader_present(m->leader) : "";
+}
+
+struct web *wiring_web(struct manager *m)
+{
+	_cleanup_free_ char *socket = xasprintf("unix:%s", m->socket_path);
+	struct web_options options = {
+		.loop = m->loop, .view = store_view(m->store), .rpc = m->rpc, .usage = m->usage, .control_target = socket,
+		.node_id = m->identity.node_id, .leader_id = leader_id, .global_wanted = global_wanted, .data = m,
+	};
+
+	return web_new(&options);
 }
 
 /* ---------------------------------------------------------------- removing a manager */
@@ -259,13 +311,6 @@ void wiring_add_member(void *data, const Skein__AddMemberRequest *request,
 
 /* ---------------------------------------------------------------- info, registries */
 
-static const char *leader_id(void *data)
-{
-	struct manager *m = data;
-
-	return m->leader ? leader_present(m->leader) : "";
-}
-
 static void etcd_info(void *data, bool *ret_embedded, struct strv *ret_endpoints)
 {
 	struct manager *m = data;
@@ -322,6 +367,8 @@ struct control_ops wiring_control_ops(struct manager *m)
 		.token_standing = token_standing,
 		.token_create = token_create,
 		.token_revoke = token_revoke,
+		.ui_token_create = ui_token_create,
+		.ui_url = ui_url,
 		.remove_member = remove_member,
 		.leader_id = leader_id,
 		.manager_alive = manager_alive,

@@ -21,6 +21,7 @@ typedef Skein__KeyValue pb_kv;
 typedef Skein__Cluster pb_cluster;
 typedef Skein__ClusterSpec pb_cluster_spec;
 typedef Skein__JoinToken pb_token;
+typedef Skein__UiToken pb_ui_token;
 typedef Skein__Node pb_node;
 typedef Skein__NodeSpec pb_node_spec;
 typedef Skein__NodeDescription pb_node_description;

@@ -5,6 +5,8 @@
  */
 #include "pb.h"
 
+#include "common/utf8.h"
+
 #include <string.h>
 
 enum { WIRE_VARINT = 0, WIRE_64BIT = 1, WIRE_LENGTH = 2, WIRE_32BIT = 5 };
@@ -42,32 +44,14 @@ static bool take(struct cursor *c, uint64_t len, const uint8_t **ret)
 	return true;
 }
 
-/* One code point; false when it is malformed, overlong, a surrogate or beyond U+10FFFF (RFC 3629). */
-static bool take_code_point(struct cursor *c, uint32_t *ret)
-{
-	static const uint32_t lowest[] = {0, 0x80, 0x800, 0x10000};
-	uint8_t first = *c->p++;
-	unsigned more = first < 0x80 ? 0 : (first & 0xe0) == 0xc0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : 3;
-	uint32_t cp = more == 0 ? first : more == 3 ? first & 0x07 : first & (0x3f >> more);
-
-	if (first >= 0x80 && (first < 0xc2 || first > 0xf4))
-		return false;
-	for (unsigned i = 0; i < more; i++) {
-		if (c->p == c->end || (*c->p & 0xc0) != 0x80)
-			return false;
-		cp = cp << 6 | (*c->p++ & 0x3f);
-	}
-	*ret = cp;
-	return cp >= lowest[more] && cp <= 0x10ffff && (cp < 0xd800 || cp > 0xdfff);
-}
-
 static bool text_ok(const uint8_t *bytes, size_t len)
 {
-	struct cursor c = {bytes, bytes + len};
+	const uint8_t *end = bytes + len;
 	uint32_t cp;
 
-	while (c.p < c.end) {
-		if (!take_code_point(&c, &cp))
+	for (size_t n; bytes < end; bytes += n) {
+		n = utf8_sequence(bytes, end, &cp);
+		if (n == 0)
 			return false;
 		/* C0, DEL and C1: a terminal would act on them. */
 		if ((cp < 0x20 && cp != '\t' && cp != '\n') || (cp >= 0x7f && cp < 0xa0))

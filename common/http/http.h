@@ -123,11 +123,14 @@ struct http_stream_options {
 	const char *heartbeat;           /* sent when nothing was for 15 s, so that a dead client is noticed: ":\n\n"; NULL = none */
 	/* Once, also after http_stream_close(): the client has gone, was too slow, or the server closes. Free nothing before it. */
 	void (*on_close)(void *data);
+	/* The client has taken everything that was pushed: from the loop, once behind each time. May push and close. NULL = unwanted. */
+	void (*on_drain)(void *data);
 	void *data;
 };
 /* Answers the request with 200 and begins a stream. NULL: no room (503 was answered), or the client has gone; no on_close then. */
 struct http_stream *http_stream_begin(struct http_request *req, const struct http_stream_options *options);
 /* Returns -1 when the client was too slow: it is dropped, on_close follows from the loop. After on_close: never. */
 int http_stream_push(struct http_stream *s, const void *data, size_t len);
+size_t http_stream_unsent(const struct http_stream *s); /* bytes that the client has not taken */
 /* What was pushed is still sent, then the answer ends; on_close follows from the loop. */
 void http_stream_close(struct http_stream *s);

@@ -93,6 +93,7 @@ struct http_stream {
 	size_t taken;                    /* of buf */
 	int64_t pushed_at;
 	bool suspended, ending, dropped;
+	bool told_drained, drained;      /* since the last push; its owner is to be told */
 };
 
 struct http_server {
@@ -103,6 +104,7 @@ struct http_server {
 	uv_poll_t poll;
 	uv_timer_t kick, sweep;
 	bool running;                    /* inside libmicrohttpd */
+	bool drained;                    /* at least one stream is */
 	bool closing;
 	LIST_HEAD(, http_conn) conns;
 	LIST_HEAD(, http_stream) streams;
@@ -154,4 +156,6 @@ enum MHD_Result answer_queue(struct http_request *req, struct MHD_Connection *co
 
 /* ---- stream.c */
 void stream_tick(struct http_server *s, int64_t now);
+/* Tell owners that all was taken; outside of libmicrohttpd. */
+void stream_tell_drained(struct http_server *s);
 void stream_end_all(struct http_server *s);

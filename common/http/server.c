@@ -87,6 +87,8 @@ static void run(struct http_server *s)
 		uv_timer_start(&s->kick, on_kick, timeout_ms, 0);
 	else
 		uv_timer_stop(&s->kick);
+	/* Behind the timer: what they push is not among what libmicrohttpd waits for yet. */
+	stream_tell_drained(s);
 }
 
 static void on_kick(uv_timer_t *timer)

@@ -28,6 +28,8 @@ static ssize_t read_stream(void *data, uint64_t pos, char *buf, size_t max)
 		if (s->ending)
 			return MHD_CONTENT_READER_END_OF_STREAM;
 		suspend(s);
+		if (s->opt.on_drain && !s->told_drained)
+			s->told_drained = s->drained = s->server->drained = true;
 		return 0;
 	}
 	memcpy(buf, s->buf.p + s->taken, n);
@@ -143,8 +145,14 @@ int http_stream_push(struct http_stream *s, const void *data, size_t len)
 		compact(s);
 	strbuf_add(&s->buf, data, len);
 	s->pushed_at = clock_mono_ns();
+	s->told_drained = false;
 	resume(s);
 	return 0;
+}
+
+size_t http_stream_unsent(const struct http_stream *s)
+{
+	return s->buf.len - s->taken;
 }
 
 void http_stream_close(struct http_stream *s)
@@ -165,6 +173,22 @@ void stream_tick(struct http_server *server, int64_t now)
 			s->conn->since = now; /* it has taken everything */
 		if (s->heartbeat && !s->ending && now - s->pushed_at >= HEARTBEAT_NS)
 			http_stream_push(s, s->heartbeat, strlen(s->heartbeat));
+	}
+}
+
+void stream_tell_drained(struct http_server *server)
+{
+	struct http_stream *s;
+
+	if (!server->drained)
+		return;
+	server->drained = false;
+	LIST_FOREACH(s, &server->streams, entry) {
+		if (!s->drained)
+			continue;
+		s->drained = false;
+		if (!s->dropped && !s->ending)
+			s->opt.on_drain(s->opt.data);
 	}
 }
 

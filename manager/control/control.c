@@ -39,6 +39,9 @@ static void on_req_done(struct rpc_call *call, void *data)
 	X("CreateToken", step_create_token, SMALL_REQUEST_BYTES)                                   \
 	X("ListTokens", step_list_tokens, SMALL_REQUEST_BYTES)                                     \
 	X("RevokeToken", step_revoke_token, SMALL_REQUEST_BYTES)                                   \
+	X("CreateUiToken", step_create_ui_token, SMALL_REQUEST_BYTES)                              \
+	X("ListUiTokens", step_list_ui_tokens, SMALL_REQUEST_BYTES)                                \
+	X("RevokeUiToken", step_revoke_ui_token, SMALL_REQUEST_BYTES)                              \
 	X("ListNodes", step_list_nodes, SMALL_REQUEST_BYTES)                                       \
 	X("GetNode", step_get_node, SMALL_REQUEST_BYTES)                                           \
 	X("UpdateNode", step_update_node, SPEC_REQUEST_BYTES)                                      \
@@ -111,7 +114,7 @@ struct control *control_new(const struct control_options *options)
 
 	assert(ops->constraint_check && ops->explain && ops->global_wanted && ops->token_standing &&
 	       ops->token_create && ops->token_revoke && ops->remove_member && ops->leader_id &&
-	       ops->etcd_info && ops->complaint && ops->resolve_image);
+	       ops->etcd_info && ops->complaint && ops->resolve_image && ops->ui_token_create && ops->ui_url);
 	c->loop = options->loop;
 	c->store = options->store;
 	c->rpc = options->rpc;

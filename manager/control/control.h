@@ -56,6 +56,13 @@ struct control_ops {
 	int (*token_revoke)(void *data, struct txn *t, struct view *v, const char *id,
 			    struct error *err);
 
+	/* ---- the web page */
+	/* A token to sign in with, staged into `t`; the text is as those of join tokens. */
+	int (*ui_token_create)(void *data, struct txn *t, struct view *v, int64_t ttl_ns,
+			       int64_t now, char **ret_id, char **ret_text, struct error *err);
+	/* Where the page of this manager is, heap; NULL when it is off: ERR_PRECONDITION. */
+	char *(*ui_url)(void *data, struct error *err);
+
 	/* ---- membership of the managers' etcd */
 	/*
 	 * Take a manager out of etcd's members. Refused (ERR_PRECONDITION with the reason) when it

@@ -92,6 +92,15 @@ pb_token *redact_token(struct redact *r, const pb_token *token)
 	return copy;
 }
 
+pb_ui_token *redact_ui_token(struct redact *r, const pb_ui_token *token)
+{
+	pb_ui_token *copy = redact_alloc(r, sizeof(*copy));
+
+	*copy = *token;
+	copy->secret_sha256 = (ProtobufCBinaryData){0};
+	return copy;
+}
+
 pb_network *redact_network(struct redact *r, const pb_network *network)
 {
 	pb_network *copy = redact_alloc(r, sizeof(*copy));

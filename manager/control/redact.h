@@ -22,6 +22,7 @@ pb_task *redact_task(struct redact *r, const pb_task *task);
 /* As progress needs it: without spec and labels, which the service has. */
 pb_task *redact_task_slim(struct redact *r, const pb_task *task);
 pb_token *redact_token(struct redact *r, const pb_token *token);
+pb_ui_token *redact_ui_token(struct redact *r, const pb_ui_token *token);
 pb_network *redact_network(struct redact *r, const pb_network *network);
 
 /* In place, for a heap message of ours. */

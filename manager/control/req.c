@@ -24,6 +24,7 @@ static void req_free(struct req *r)
 	if (r->text)
 		mem_wipe(r->text, strlen(r->text));
 	free(r->text);
+	free(r->url);
 	free(r);
 	closer_drop(&c->closer);
 }

@@ -29,6 +29,7 @@ struct req {
 	int64_t deadline; /* CLOCK_MONOTONIC: of what a step waits for; 0 = it does not */
 	char id[64]; /* of the object that is made or changed */
 	char *text;  /* of a token; wiped */
+	char *url;   /* of the web page */
 	struct strv warnings;
 	bool image_done;  /* the digest has been looked for */
 	bool member_done; /* taken out of etcd's members */

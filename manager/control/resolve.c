@@ -167,3 +167,13 @@ const pb_token *resolve_token(const struct view *v, const char *ref, struct erro
 	token = view_token(v, ref);
 	return token ? token : by_prefix(v, KIND_TOKEN, ref, "token", err);
 }
+
+const pb_ui_token *resolve_ui_token(const struct view *v, const char *ref, struct error *err)
+{
+	const pb_ui_token *token;
+
+	if (check_ref("token", ref, err) < 0)
+		return NULL;
+	token = view_ui_token(v, ref);
+	return token ? token : by_prefix(v, KIND_UI_TOKEN, ref, "token", err);
+}

@@ -16,3 +16,4 @@ const pb_node *resolve_node(const struct view *v, const char *ref, struct error 
 const pb_task *resolve_task(const struct view *v, const char *ref, struct error *err);
 const pb_network *resolve_network(const struct view *v, const char *ref, struct error *err);
 const pb_token *resolve_token(const struct view *v, const char *ref, struct error *err);
+const pb_ui_token *resolve_ui_token(const struct view *v, const char *ref, struct error *err);

@@ -359,6 +359,16 @@ static void on_token(struct making *m, const pb_token *old, const pb_token *now)
 		put_u64(e, "uses", now->uses);
 }
 
+/* It lets somebody look at the web page: role "ui". */
+static void on_ui_token(struct making *m, const pb_ui_token *old, const pb_ui_token *now)
+{
+	if (old && now)
+		return;
+	m->type = "token";
+	m->id = m->name = now ? now->id : old->id;
+	put(add(m, now ? "create" : "remove"), "role", "ui");
+}
+
 static void on_cluster(struct making *m, const pb_cluster *old, const pb_cluster *now)
 {
 	if (!now || (old && pb_equal(old->spec, now->spec)))
@@ -397,6 +407,9 @@ void derive(const struct store_event *change, uint64_t revision, int64_t now, st
 		break;
 	case KIND_TOKEN:
 		on_token(&m, change->old, change->now);
+		break;
+	case KIND_UI_TOKEN:
+		on_ui_token(&m, change->old, change->now);
 		break;
 	case KIND_CLUSTER:
 		on_cluster(&m, change->old, change->now);

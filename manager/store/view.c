@@ -93,11 +93,13 @@ DEFINE_META(service)
 DEFINE_META(task)
 DEFINE_META(token)
 DEFINE_META(network)
+DEFINE_META(ui_token)
 DEFINE_ID(node)
 DEFINE_ID(service)
 DEFINE_ID(task)
 DEFINE_ID(token)
 DEFINE_ID(network)
+DEFINE_ID(ui_token)
 
 const struct kind_info *kind_info(enum kind kind)
 {
@@ -111,6 +113,7 @@ const struct kind_info *kind_info(enum kind kind)
 		[KIND_TOKEN] = {"token", &skein__join_token__descriptor, token_id, no_name, token_meta},
 		[KIND_NETWORK] = {"network", &skein__network__descriptor, network_id, network_name,
 				  network_meta},
+		[KIND_UI_TOKEN] = {"uitoken", &skein__ui_token__descriptor, ui_token_id, no_name, ui_token_meta},
 	};
 
 	assert(kind < KIND_COUNT);

@@ -20,6 +20,7 @@ rules=(
 	'manager/usage/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|metrics|web)/'
 	'manager/dispatcher/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|ca)/'
 	'manager/ca/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher)/'
+	'manager/web/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|metrics)/'
 	'agent/:^(manager|clusterctl)/'
 	'clusterctl/:^(manager|agent|netoverlay)/'
 )

@@ -161,6 +161,29 @@ static inline int op_token_revoke(void *data, struct txn *t, struct view *v, con
 	return 0;
 }
 
+static inline int op_ui_token_create(void *data, struct txn *t, struct view *v, int64_t ttl_ns,
+				     int64_t now, char **ret_id, char **ret_text, struct error *err)
+{
+	pb_ui_token *token;
+
+	if (ttl_ns <= 0)
+		return error_set(err, ERR_INVALID, "ttl %" PRId64 ": must be more than 0", ttl_ns);
+	token = pb_new(&skein__ui_token__descriptor);
+	pb_set_str(&token->id, "9876543210");
+	token->expires_at = now + ttl_ns;
+	token->secret_sha256.data = xmemdup("digest", 6);
+	token->secret_sha256.len = 6;
+	txn_put(t, KIND_UI_TOKEN, token);
+	*ret_id = xstrdup("9876543210");
+	*ret_text = xstrdup("shown once");
+	return 0;
+}
+
+static inline char *op_ui_url(void *data, struct error *err)
+{
+	return xstrdup("https://10.0.0.1:9641/ui/");
+}
+
 /* Answers as the real ones do: never inside the call. */
 struct later {
 	uv_timer_t timer;
@@ -603,6 +626,8 @@ static inline void serve_open_services(struct serve *s)
 						     .token_standing = op_token_standing,
 						     .token_create = op_token_create,
 						     .token_revoke = op_token_revoke,
+						     .ui_token_create = op_ui_token_create,
+						     .ui_url = op_ui_url,
 						     .remove_member = op_remove_member,
 						     .leader_id = op_leader,
 						     .manager_alive = op_manager_alive,

@@ -588,6 +588,33 @@ static void tokens(void **state)
 	assert_int_equal(err.code, ERR_INVALID);
 }
 
+static void tokens_of_the_web_page(void **state)
+{
+	struct serve *s = *state;
+	Skein__CreateUiTokenRequest request = SKEIN__CREATE_UI_TOKEN_REQUEST__INIT;
+	Skein__ListRequest all = SKEIN__LIST_REQUEST__INIT;
+	_cleanup_pb_ Skein__UiTokenResponse *made = NULL;
+	_cleanup_pb_ Skein__ListUiTokensResponse *list = NULL;
+	_cleanup_pb_ void *revoked = NULL;
+	struct error err;
+
+	assert_null(ask(s, "CreateUiToken", &request, &err));
+	assert_int_equal(err.code, ERR_INVALID);
+	request.ttl = 3600 * NS_PER_SEC;
+	made = ask(s, "CreateUiToken", &request, &err);
+	assert_string_equal(made->token, "shown once");
+	assert_string_equal(made->url, "https://10.0.0.1:9641/ui/");
+	assert_true(made->expires_at > clock_wall_ns());
+	list = ask(s, "ListUiTokens", &all, &err);
+	assert_int_equal(list->n_tokens, 1);
+	assert_int_equal(list->tokens[0]->secret_sha256.len, 0);
+	assert_null(ask_ref(s, "RevokeUiToken", "0", &err));
+	assert_int_equal(err.code, ERR_NOT_FOUND);
+	revoked = ask_ref(s, "RevokeUiToken", "9876", &err);
+	assert_non_null(revoked);
+	assert_int_equal(view_count(store_view(s->store), KIND_UI_TOKEN), 0);
+}
+
 static void lists_and_filters(void **state)
 {
 	struct serve *s = *state;
@@ -693,6 +720,7 @@ int main(void)
 		SERVE_TEST(only_dead_workers_are_removed),
 		SERVE_TEST(updates_survive_conflicts),
 		SERVE_TEST(tokens),
+		SERVE_TEST(tokens_of_the_web_page),
 		SERVE_TEST(lists_and_filters),
 		SERVE_TEST(cluster_and_info),
 		SERVE_TEST(a_lost_quorum_is_warned_of_with_its_numbers),

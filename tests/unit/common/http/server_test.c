@@ -83,6 +83,35 @@ static void on_events(struct http_request *req, void *data)
 		http_stream_push(f.stream, "data: first\n\n", 13);
 }
 
+/* A body in pieces, each when the one before was taken; then it ends. */
+#define PIECES 50
+#define PIECE_BYTES 60000
+static unsigned drained;
+
+static void on_drained(void *data)
+{
+	static char piece[PIECE_BYTES];
+
+	assert_int_equal(http_stream_unsent(f.stream), 0);
+	memset(piece, 'p', sizeof(piece));
+	if (++drained > PIECES)
+		http_stream_close(f.stream);
+	else
+		assert_int_equal(http_stream_push(f.stream, piece, sizeof(piece)), 0);
+}
+
+static void on_pieces(struct http_request *req, void *data)
+{
+	struct http_stream_options options = {
+		.content_type = "text/plain", .buffer_max_bytes = 64 << 10, .on_close = on_stream_closed, .on_drain = on_drained,
+	};
+
+	drained = 0;
+	f.stream = http_stream_begin(req, &options);
+	assert_int_equal(http_stream_push(f.stream, "begin", 5), 0);
+	assert_int_equal(http_stream_unsent(f.stream), 5);
+}
+
 static void push_second(uv_timer_t *timer)
 {
 	assert_int_equal(http_stream_push(f.stream, "data: second\n\n", 14), 0);
@@ -109,7 +138,7 @@ static void on_health(struct http_request *req, void *data)
 
 static const struct http_route routes[] = {
 	{"/hello", HTTP_GET, on_hello}, {"/big", HTTP_GET, on_big}, {"/later", HTTP_GET, on_later}, {"/never", HTTP_GET, on_never},
-	{"/form", HTTP_POST, on_form}, {"/events", HTTP_GET, on_events}, {"/health", HTTP_GET, on_health},
+	{"/pieces", HTTP_GET, on_pieces}, {"/form", HTTP_POST, on_form}, {"/events", HTTP_GET, on_events}, {"/health", HTTP_GET, on_health},
 	{"/fine", HTTP_GET, on_health, &f}, {"/tree/*", HTTP_GET, on_hello},
 };
 static const struct http_header headers[] = {{"X-Content-Type-Options", "nosniff"}};
@@ -211,6 +240,15 @@ static void answers_later(void **state)
 {
 	open_with((struct http_options){0});
 	assert_has(ask("GET /later HTTP/1.1", NULL), "\r\n\r\nlater\n");
+}
+
+static void a_stream_at_its_readers_pace(void **state)
+{
+	open_with((struct http_options){0});
+	ask("GET /pieces HTTP/1.1", NULL);
+	assert_int_equal(drained, PIECES + 1);
+	assert_true(answer_len > PIECES * PIECE_BYTES);
+	assert_int_equal(f.streams_closed, 1);
 }
 
 static void post_of_a_form(void **state)
@@ -531,6 +569,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(answers_by_route, teardown),
 		cmocka_unit_test_teardown(answers_later, teardown),
+		cmocka_unit_test_teardown(a_stream_at_its_readers_pace, teardown),
 		cmocka_unit_test_teardown(post_of_a_form, teardown),
 		cmocka_unit_test_teardown(head_is_bounded, teardown),
 		cmocka_unit_test_teardown(compresses_when_asked, teardown),

@@ -1,0 +1,17 @@
+# Write a C file with the contents of files: cmake -DOUT=x.c -DFILES=a;b -P embed.cmake
+# The table is declared in manager/web/page_files.h.
+set(arrays "")
+set(rows "")
+set(i 0)
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  file(SHA256 ${file} digest)
+  string(SUBSTRING ${digest} 0 20 tag)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(APPEND arrays "static const unsigned char file_${i}[] = {${bytes}};\n")
+  string(APPEND rows "\t{\"${name}\", \"\\\"${tag}\\\"\", file_${i}, sizeof(file_${i})},\n")
+  math(EXPR i "${i} + 1")
+endforeach()
+file(WRITE ${OUT}.new "#include \"manager/web/page_files.h\"\n\n${arrays}\nconst struct page_file page_files[] = {\n${rows}};\nconst size_t page_files_n = ${i};\n")
+file(RENAME ${OUT}.new ${OUT})
