@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,6 +83,15 @@ void digest_of(const void *data, size_t len, char ret[static DIGEST_MAX])
 
 	digest_sum_add(sum, data, len);
 	digest_sum_end(sum, ret);
+}
+
+void digest_mac(const void *key, size_t key_len, const void *data, size_t len, uint8_t ret[static DIGEST_MAC_BYTES])
+{
+	unsigned n = 0;
+
+	assert(key_len <= DIGEST_KEY_MAX);
+	if (!HMAC(EVP_sha256(), key, (int)key_len, data, len, ret, &n) || n != DIGEST_MAC_BYTES)
+		abort(); /* out of memory */
 }
 
 int digest_of_fd(int fd, char ret[static DIGEST_MAX], int64_t *ret_bytes, struct error *err)

@@ -30,5 +30,10 @@ static inline void digest_sum_freep(struct digest_sum **p)
 	*p = NULL;
 }
 
+/* Keyed: HMAC-SHA-256 (RFC 2104), for keys that are derived of others. key_len: at most DIGEST_KEY_MAX. */
+#define DIGEST_MAC_BYTES 32
+#define DIGEST_KEY_MAX 1024
+void digest_mac(const void *key, size_t key_len, const void *data, size_t len, uint8_t ret[static DIGEST_MAC_BYTES]);
+
 /* Of all that is left to read from fd; blocking. ret_bytes may be NULL. Errors: of read(2). */
 int digest_of_fd(int fd, char ret[static DIGEST_MAX], int64_t *ret_bytes, struct error *err);

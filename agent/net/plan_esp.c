@@ -1,9 +1,8 @@
 #include "plan.h"
 
+#include "common/digest.h"
 #include "common/mem.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -28,17 +27,17 @@ uint32_t plan_esp_mark(uint32_t vni)
 static void derive(const Skein__NetworkKey *key, uint32_t spi, const struct ipaddr *from, const struct ipaddr *to,
 		   uint8_t ret[static KEY_BYTES])
 {
-	uint8_t text[sizeof(LABEL) + sizeof(spi) + 2 * sizeof(from->bytes)] = LABEL, digest[EVP_MAX_MD_SIZE];
+	uint8_t text[sizeof(LABEL) + sizeof(spi) + 2 * sizeof(from->bytes)] = LABEL;
+	uint8_t mac[DIGEST_MAC_BYTES];
 	uint8_t *p = text + sizeof(LABEL);
-	unsigned len = 0;
 
 	for (int shift = 24; shift >= 0; shift -= 8)
 		*p++ = (uint8_t)(spi >> shift);
 	memcpy(p, from->bytes, sizeof(from->bytes));
 	memcpy(p + sizeof(from->bytes), to->bytes, sizeof(to->bytes));
-	HMAC(EVP_sha256(), key->key.data, (int)key->key.len, text, sizeof(text), digest, &len);
-	memcpy(ret, digest, KEY_BYTES);
-	mem_wipe(digest, sizeof(digest));
+	digest_mac(key->key.data, key->key.len, text, sizeof(text), mac);
+	memcpy(ret, mac, KEY_BYTES);
+	mem_wipe(mac, sizeof(mac));
 }
 
 static void put_state(const struct plan_out *out, const struct model_network *network, const Skein__NetworkKey *key,
