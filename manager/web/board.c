@@ -209,20 +209,27 @@ void board_touch_node(struct board *b, const char *node_id)
 
 /* ---------------------------------------------------------------- life */
 
-static void add_all(struct board *b, enum kind kind, bool live)
+static void add_all(struct board *b, enum kind kind)
 {
 	_cleanup_free_ const void **list = NULL;
 	size_t n;
 
 	list = view_list(b->view, kind, &n);
-	for (size_t i = 0; i < n; i++) {
-		const char *id = kind_info(kind)->id(list[i]);
+	for (size_t i = 0; i < n; i++)
+		feed_put(b->feed, kind, kind_info(kind)->id(list[i]));
+}
 
-		if (kind != KIND_TASK)
-			feed_put(b->feed, kind, id);
-		else if (is_live(list[i]) == live)
-			on_task(b, id, NULL, list[i]);
-	}
+/* Ends are shown only of slots in which nothing lives: who lives comes first. */
+static void add_tasks(struct board *b)
+{
+	_cleanup_free_ const void **list = NULL;
+	size_t n;
+
+	list = view_list(b->view, KIND_TASK, &n);
+	for (int live = 1; live >= 0; live--)
+		for (size_t i = 0; i < n; i++)
+			if (is_live(list[i]) == live)
+				on_task(b, ((const pb_task *)list[i])->id, NULL, list[i]);
 }
 
 struct board *board_new(const struct view *v)
@@ -232,11 +239,9 @@ struct board *board_new(const struct view *v)
 	b->view = v;
 	b->feed = feed_new();
 	/* What others refer to comes first. */
-	add_all(b, KIND_NODE, true);
-	add_all(b, KIND_SERVICE, true);
-	/* Ends are shown only of slots in which nothing lives. */
-	add_all(b, KIND_TASK, true);
-	add_all(b, KIND_TASK, false);
+	add_all(b, KIND_NODE);
+	add_all(b, KIND_SERVICE);
+	add_tasks(b);
 	return b;
 }
 

@@ -34,6 +34,9 @@ struct viewer {
 	uint64_t seq;	/* position in the feed */
 	uint64_t start; /* marks up to here it never knew: a snapshot began there */
 	bool whole;	/* was told that it knows everything */
+	/* What comes next, while the feed is still at next_seq: so a snapshot's pieces need no search. */
+	const struct feed_item *next;
+	uint64_t next_seq;
 };
 
 /* ---------------------------------------------------------------- encoding */
@@ -98,23 +101,25 @@ static const char *event_id(const struct web *w, uint64_t seq, char buf[static E
 	return buf;
 }
 
-/* What comes behind a position, at most BATCH_ITEMS of it; returns the new position. */
-static uint64_t encode(struct web *w, uint64_t from, uint64_t start, struct strbuf *out)
+/* What comes behind a viewer's position, at most BATCH_ITEMS of it; returns the new position. */
+static uint64_t encode(struct web *w, struct viewer *v, struct strbuf *out)
 {
 	struct feed *f = board_feed(w->board);
-	const struct feed_item *item = feed_after(f, from);
+	const struct feed_item *item = v->next_seq == feed_seq(f) ? v->next : feed_after(f, v->seq);
 	struct batch_lists lists = {0};
 	json_t *object = json_object();
 	char id[EVENT_ID_MAX];
-	uint64_t to = from;
+	uint64_t to = v->seq;
 
 	for (size_t n = 0; item && n < BATCH_ITEMS; item = feed_next(item)) {
 		to = item->seq;
-		if (item->gone && item->seq <= start)
+		if (item->gone && item->seq <= v->start)
 			continue;
 		add_item(w, f, item, &lists);
 		n++;
 	}
+	v->next = item;
+	v->next_seq = feed_seq(f);
 	set_list(object, "nodes", lists.nodes);
 	set_list(object, "services", lists.services);
 	set_list(object, "tasks", lists.tasks);
@@ -124,14 +129,14 @@ static uint64_t encode(struct web *w, uint64_t from, uint64_t start, struct strb
 }
 
 /* Viewers that keep up are told the same: it is made once. */
-static const struct strbuf *batch_for(struct web *w, const struct viewer *v, uint64_t *ret_to)
+static const struct strbuf *batch_for(struct web *w, struct viewer *v, uint64_t *ret_to)
 {
 	bool shared = v->seq >= v->start;
 
 	if (!shared || w->batch.from != v->seq || w->batch.to != feed_seq(board_feed(w->board))) {
 		strbuf_fini(&w->batch.text);
 		w->batch.from = v->seq;
-		w->batch.to = encode(w, v->seq, v->start, &w->batch.text);
+		w->batch.to = encode(w, v, &w->batch.text);
 		*ret_to = w->batch.to;
 		if (!shared)
 			w->batch.to = 0;
@@ -163,7 +168,7 @@ static void hello(struct viewer *v)
 /* From the beginning; the page keeps what it shows until it knows what of it is still true. */
 static void begin_anew(struct viewer *v)
 {
-	v->seq = 0;
+	v->seq = v->next_seq = 0;
 	v->start = feed_seq(board_feed(v->w->board));
 	v->whole = false;
 	hello(v);

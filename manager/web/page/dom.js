@@ -10,7 +10,7 @@ export function el(tag, attributes, ...children) {
 		if (name === "on")
 			for (const [type, handler] of Object.entries(value)) element.addEventListener(type, handler);
 		else if (value !== null && value !== undefined && value !== false)
-			element.setAttribute(name, value === true ? "" : value);
+			element.setAttribute(name, value === true ? (name.startsWith("aria-") ? "true" : "") : value);
 	}
 	fill(element, ...children);
 	return element;

@@ -145,8 +145,10 @@ export class Model {
 	sortTasks(tasks) {
 		return [...tasks].sort((a, b) => byName(this.serviceName(a), this.serviceName(b)) || a.slot - b.slot || a.since - b.since);
 	}
+	// Also of a service that has just been removed while its tasks still stop.
 	serviceName(task) {
-		return this.services.get(task.service)?.name || "?";
+		task.called = this.services.get(task.service)?.name || task.called;
+		return task.called || "?";
 	}
 	nodeName(id) {
 		return this.nodes.get(id)?.name || "";
