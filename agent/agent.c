@@ -11,10 +11,13 @@
 #include "common/str.h"
 #include "manager_child.h"
 #include "manager_conf.h"
+#include "metrics/families.h"
+#include "metrics/server.h"
 #include "nodeinfo.h"
 #include "reporter.h"
 #include "rpc/rpc.h"
 #include "session.h"
+#include "task_stats.h"
 #include "taskdb.h"
 #include "worker.h"
 
@@ -289,7 +292,10 @@ static int open_parts(struct agent *a, struct error *err)
 	worker_options.images = a->images;
 	worker_options.db = a->db;
 	worker_options.reporter = a->reporter;
+	a->task_stats = task_stats_new(&work_families[W_START_DURATION]);
+	worker_options.stats = a->task_stats;
 	a->worker = worker_new(&worker_options);
+	a->metrics = c->metrics ? watch_open(a) : NULL;
 	image_store_on_change(a->images, describe_again, a);
 	return write_pid(a, err);
 }
@@ -363,6 +369,7 @@ static void on_db_closed(void *data)
 	struct agent *a = data;
 
 	worker_free(a->worker);
+	task_stats_free(a->task_stats);
 	reporter_free(a->reporter);
 	rpc_close(a->rpc, on_rpc_closed, a);
 }
@@ -403,9 +410,16 @@ static void on_inactive(void *data)
 	manager_child_close(a->manager, on_manager_let_go, a);
 }
 
-static void on_local_closed(void *data)
+static void on_metrics_closed(void *data)
 {
 	active_end(data, on_inactive, data);
+}
+
+static void on_local_closed(void *data)
+{
+	struct agent *a = data;
+
+	metrics_server_close(a->metrics, on_metrics_closed, a);
 }
 
 static void on_ops_closed(void *data)

@@ -1,4 +1,5 @@
-/* agent_internal - the agent's object, shared by agent.c (life), active.c (in a cluster) and ops.c (init, join, leave). */
+/* agent_internal - the agent's object, shared by agent.c (life), active.c (in a cluster), ops.c (init,
+ * join, leave) and watch.c (metrics, health). */
 #pragma once
 #include "agent.h"
 #include "identity.h"
@@ -25,6 +26,8 @@ struct agent {
 	struct worker *worker;
 	struct local *local;
 	struct manager_child *manager;
+	struct task_stats *task_stats;
+	struct metrics_server *metrics; /* NULL = turned off */
 	struct peer_client *peer_client;
 	bool exec_probed, exec_works;
 	struct error exec_error;
@@ -69,6 +72,9 @@ void active_end(struct agent *a, void (*done)(void *data), void *data);
 int active_write_manager_conf(struct agent *a, const Skein__InitRequest *external_etcd, struct error *err);
 /* Start the manager beside us; ready as manager_child_start's. */
 void active_start_manager(struct agent *a, void (*ready)(void *data, const struct error *err), void *data);
+
+/* ---- watch.c: metrics and health */
+struct metrics_server *watch_open(struct agent *a);
 
 /* ---- ops.c */
 extern const struct local_ops agent_ops;

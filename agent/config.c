@@ -65,12 +65,35 @@ const struct option_def agent_options[] = {
 	 .help = "certificates of registries (containers-certs.d(5))"},
 	{"manager-binary", 0, OPT_STR(struct agent_config, manager_binary), .arg = "PATH",
 	 .help = "cluster-manager (default: beside this program)"},
+	{"metrics", 0, OPT_BOOL(struct agent_config, metrics), .def = "true",
+	 .help = "serve /metrics, /healthz and /readyz over HTTP; --no-metrics turns it off"},
+	{"metrics-address", 0, OPT_STR(struct agent_config, metrics_address), .arg = "ADDRESS",
+	 .help = "address to serve metrics at (default: that of --listen)"},
+	{"metrics-port", 0, OPT_U64(struct agent_config, metrics_port), .def = "9640", .arg = "PORT", .min = 1, .max = 65535,
+	 .help = "port to serve metrics at"},
+	{"metrics-cert", 0, OPT_STR(struct agent_config, metrics_cert), .arg = "FILE",
+	 .help = "certificate (PEM, with its chain) to serve metrics by TLS; read again when it changes"},
+	{"metrics-key", 0, OPT_STR(struct agent_config, metrics_key), .arg = "FILE", .help = "key of --metrics-cert (PEM)"},
+	{"metrics-client-ca", 0, OPT_STR(struct agent_config, metrics_client_ca), .arg = "FILE",
+	 .help = "scrapers need a certificate of this CA (PEM)"},
+	{"metrics-label", 0, OPT_LIST(struct agent_config, metrics_labels), .arg = "KEY",
+	 .help = "service label that becomes a label of its containers' metrics; may be repeated"},
 	{"log-level", 0, OPT_ENUM(struct agent_config, log_level), .def = "info", .choices = "debug|info|warn|error", .help = "least level that is logged"},
 	{"help", 'h', OPT_BOOL(struct agent_config, help), .help = "show this help"},
 	{"version", 'v', OPT_BOOL(struct agent_config, version), .help = "show the version"},
+	{"metrics-doc", 0, OPT_BOOL(struct agent_config, metrics_doc), .help = "write the list of metrics to standard output", .hidden = true},
 	{"man", 0, OPT_BOOL(struct agent_config, man), .help = "write the manual page to standard output", .hidden = true},
 	{0},
 };
+
+static int check_metrics(const struct agent_config *c, struct error *err)
+{
+	if (str_empty(c->metrics_cert) != str_empty(c->metrics_key))
+		return error_set(err, ERR_INVALID, "--metrics-cert and --metrics-key go together");
+	if (!str_empty(c->metrics_client_ca) && str_empty(c->metrics_cert))
+		return error_set(err, ERR_INVALID, "--metrics-client-ca needs --metrics-cert and --metrics-key");
+	return 0;
+}
 
 int agent_config_load(struct agent_config *config, int argc, char **argv, struct error *err)
 {
@@ -95,7 +118,7 @@ int agent_config_load(struct agent_config *config, int argc, char **argv, struct
 	if (subnet.family != AF_INET || subnet.prefix < GATEWAY_PREFIX_MIN || subnet.prefix > GATEWAY_PREFIX_MAX)
 		return error_set(err, ERR_INVALID, "--gateway-subnet %s: accepted is an IPv4 subnet with a prefix length of %d to %d",
 				 config->gateway_subnet, GATEWAY_PREFIX_MIN, GATEWAY_PREFIX_MAX);
-	return 0;
+	return check_metrics(config, err);
 }
 
 void agent_config_fini(struct agent_config *config)

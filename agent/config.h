@@ -9,10 +9,11 @@ struct agent_config {
 	char *gateway_subnet, *balancer;
 	char *manager_http_listen, *manager_http_cert, *manager_http_key, *manager_http_client_ca;
 	bool manager_http_tls;
-	struct strv engine_labels;
-	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, vxlan_port, log_max_files;
+	char *metrics_address, *metrics_cert, *metrics_key, *metrics_client_ca;
+	struct strv engine_labels, metrics_labels;
+	uint64_t peer_port, manager_port, etcd_client_port, etcd_peer_port, vxlan_port, log_max_files, metrics_port;
 	int64_t log_max_bytes, reserved_mem_bytes;
-	bool help, version, man;
+	bool metrics, help, version, man, metrics_doc;
 };
 
 extern const struct option_def agent_options[];

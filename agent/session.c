@@ -32,6 +32,7 @@ struct session {
 	struct strv managers;
 	size_t next;               /* manager to try next */
 	unsigned failures;         /* in a row */
+	uint64_t count;            /* sessions so far */
 	char manager[300];
 	char *silent;              /* manager whose host fell silent: it is asked last */
 	struct rpc_channel *channel;
@@ -134,6 +135,7 @@ static void set_beat_period(struct session *s, int64_t period_ns)
 static void on_registered(struct session *s, const Skein__Registered *msg)
 {
 	s->registered = true;
+	s->count++;
 	mem_freep(&s->silent);
 	s->failures = 0;
 	s->refusals = 0;
@@ -396,6 +398,11 @@ void session_send_description(struct session *s)
 const char *session_manager(const struct session *s)
 {
 	return s->registered ? s->manager : "";
+}
+
+uint64_t session_count(const struct session *s)
+{
+	return s->count;
 }
 
 struct closing {

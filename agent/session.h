@@ -55,3 +55,4 @@ int session_send_statuses(struct session *s, const Skein__StatusReports *batch);
 /* The description changed. */
 void session_send_description(struct session *s);
 const char *session_manager(const struct session *s); /* "" = none */
+uint64_t session_count(const struct session *s);       /* sessions that came about so far */

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/str.h"
+#include "task_stats.h"
 #include "taskdb.h"
 
 #include <assert.h>
@@ -21,6 +22,7 @@ struct task {
 	bool attached;             /* there is something to detach */
 	bool network_lost, draining, drained;
 	enum task_op op;
+	int64_t step_began;        /* mono ns: of the step of its start that is under way */
 	bool assigned, saved, running, created, frozen, advancing, again;
 	bool stopping;             /* this agent has sent the stop signal */
 	bool stop_asked;           /* somebody has: an earlier agent counts, too */
@@ -68,6 +70,20 @@ static void set_failed(struct task *t, const struct error *err)
 
 static void advance(struct task *t);
 
+static void step_begin(struct task *t, enum task_op op)
+{
+	t->op = op;
+	t->step_began = clock_mono_ns();
+}
+
+/* What was given up is neither a success nor a failure. */
+static void step_end(struct task *t, enum start_phase phase, const struct error *err)
+{
+	t->op = OP_NONE;
+	if (!err || err->code != ERR_CANCELLED)
+		task_stats_phase(t->env->stats, phase, clock_mono_ns() - t->step_began, !err);
+}
+
 static void on_saved(void *data, const struct error *err)
 {
 	struct task *t = data;
@@ -99,7 +115,7 @@ static void on_image(void *data, struct image *image, const struct error *err)
 {
 	struct task *t = data;
 
-	t->op = OP_NONE;
+	step_end(t, START_IMAGE, err);
 	t->image_job = NULL;
 	if (t->frozen)
 		return;
@@ -129,7 +145,7 @@ static void do_prepare(struct task *t)
 		set_failed(t, &err);
 		return;
 	}
-	t->op = OP_IMAGE;
+	step_begin(t, OP_IMAGE);
 	t->image_job = image_ensure(t->env->images, &want, on_image_progress, on_image, t);
 }
 
@@ -163,7 +179,7 @@ static void on_attached(void *data, const struct net_attachment *attachment, con
 
 	if (t->frozen || t->op != OP_NETWORK) /* given up: the answer to net_detach() follows */
 		return;
-	t->op = OP_NONE;
+	step_end(t, START_NETWORK, err);
 	t->attached = err == NULL;
 	t->network = attachment;
 	if (err)
@@ -179,7 +195,7 @@ static void do_attach(struct task *t)
 		set_failed(t, &err);
 		return;
 	}
-	t->op = OP_NETWORK;
+	step_begin(t, OP_NETWORK);
 	net_attach(t->env->net, t->obj, on_attached, t);
 }
 
@@ -237,7 +253,7 @@ static void on_created(void *data, struct container *c, const struct error *err)
 {
 	struct task *t = data;
 
-	t->op = OP_NONE;
+	step_end(t, START_MOUNTS, err);
 	if (err) {
 		t->container = NULL;
 		set_failed(t, err);
@@ -250,7 +266,7 @@ static void on_created(void *data, struct container *c, const struct error *err)
 
 static void do_create(struct task *t)
 {
-	t->op = OP_CREATE;
+	step_begin(t, OP_CREATE);
 	t->container = container_create(t->env->exec, t->obj, t->image, t->network, on_exit_of_container, on_created, t);
 }
 
@@ -258,12 +274,13 @@ static void on_started(void *data, struct container *c, const struct error *err)
 {
 	struct task *t = data;
 
-	t->op = OP_NONE;
+	step_end(t, START_RUNTIME, err);
 	if (err) {
 		set_failed(t, err);
 	} else if (status_of(t)->state < TASK_RUNNING) {
 		t->running = true;
 		status_of(t)->pid = container_pid(c);
+		task_stats_started(t->env->stats, t->obj);
 		set_state(t, TASK_RUNNING, "started", NULL);
 	}
 	advance(t);
@@ -272,7 +289,7 @@ static void on_started(void *data, struct container *c, const struct error *err)
 static void do_start(struct task *t)
 {
 	set_state(t, TASK_STARTING, "starting", NULL);
-	t->op = OP_START;
+	step_begin(t, OP_START);
 	container_start(t->container, on_started);
 }
 

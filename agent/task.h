@@ -15,6 +15,7 @@
 struct net;
 struct task;
 struct taskdb;
+struct task_stats;
 
 /* ---------------------------------------------------------------- deciding */
 
@@ -75,6 +76,7 @@ struct task_env {
 	struct image_store *images;
 	struct net *net;
 	struct taskdb *db;
+	struct task_stats *stats;                          /* NULL = nobody counts */
 	/* false: no runtime works, and why; without a reason: not known yet, task_kick() will follow */
 	bool (*exec_ready)(void *data, struct error *err);
 	/* The same for networks that have to be made here. */

@@ -119,6 +119,7 @@ struct worker *worker_new(const struct worker_options *options)
 		.images = options->images,
 		.net = options->net,
 		.db = options->db,
+		.stats = options->stats,
 		.exec_ready = exec_ready,
 		.net_ready = net_ready,
 		.on_status = on_status,
@@ -354,4 +355,10 @@ unsigned worker_running(const struct worker *w)
 	for (const struct entry *e = w->tasks; e; e = e->hh.next)
 		n += task_status(e->task)->state == TASK_RUNNING;
 	return n;
+}
+
+void worker_each(const struct worker *w, void (*cb)(void *data, const struct task *t), void *data)
+{
+	for (const struct entry *e = w->tasks; e; e = e->hh.next)
+		cb(data, e->task);
 }

@@ -14,6 +14,8 @@ struct image_store;
 struct net;
 struct taskdb;
 struct reporter;
+struct task;
+struct task_stats;
 
 struct worker_options {
 	uv_loop_t *loop;
@@ -22,6 +24,7 @@ struct worker_options {
 	struct net *net;
 	struct taskdb *db;
 	struct reporter *reporter;
+	struct task_stats *stats;    /* may be NULL */
 	bool (*exec_ready)(void *data, struct error *err); /* see struct task_env */
 	bool (*net_ready)(void *data, struct error *err);
 	void *data;
@@ -55,3 +58,5 @@ int64_t worker_grace_ns(const struct worker *w);
 /* Report the status of every task again (new session). */
 void worker_report_all(struct worker *w);
 unsigned worker_running(const struct worker *w);
+/* Each task of the node, whatever its state; in no particular order. */
+void worker_each(const struct worker *w, void (*cb)(void *data, const struct task *t), void *data);

@@ -206,6 +206,21 @@ static struct nl_msg *dump_msg(struct netns *ns, uint8_t cmd)
 	return nlsock_msg(type, NLM_F_DUMP, header, sizeof(header));
 }
 
+struct nl_msg *ipvs_dump_services_msg(struct netns *ns)
+{
+	return dump_msg(ns, IPVS_CMD_GET_SERVICE);
+}
+
+struct nl_msg *ipvs_dump_dests_msg(struct netns *ns, const struct netstate_ipvs_service *s)
+{
+	struct nl_msg *msg = dump_msg(ns, IPVS_CMD_GET_DEST);
+	struct nlattr *nest = nla_nest_start(msg, IPVS_CMD_ATTR_SERVICE);
+
+	put_service_key(msg, s->protocol, s->port, &s->addr, s->fwmark);
+	nla_nest_end(msg, nest);
+	return msg;
+}
+
 int ipvs_dump(struct netns *ns, struct netstate *ret, struct error *err)
 {
 	struct services s = {.ret = ret};
@@ -214,17 +229,11 @@ int ipvs_dump(struct netns *ns, struct netstate *ret, struct error *err)
 
 	if (netns_need_genl(ns, err) < 0)
 		return -1;
-	msg = dump_msg(ns, IPVS_CMD_GET_SERVICE);
+	msg = ipvs_dump_services_msg(ns);
 	r = nlsock_read(&ns->genl, msg, on_service, &s, err);
 	nlmsg_free(msg);
 	for (; r == 0 && s.at < s.n; s.at++) {
-		const struct netstate_ipvs_service *v = &s.v[s.at];
-		struct nlattr *nest;
-
-		msg = dump_msg(ns, IPVS_CMD_GET_DEST);
-		nest = nla_nest_start(msg, IPVS_CMD_ATTR_SERVICE);
-		put_service_key(msg, v->protocol, v->port, &v->addr, v->fwmark);
-		nla_nest_end(msg, nest);
+		msg = ipvs_dump_dests_msg(ns, &s.v[s.at]);
 		r = nlsock_read(&ns->genl, msg, on_dest, &s, err);
 		nlmsg_free(msg);
 	}

@@ -4,6 +4,7 @@
  *   netns.c        namespaces and handles     netns_apply.c  operations into requests
  *   netns_dump.c   the kernel's state         ipvs.c, xfrm.c messages of these two
  *   nft.c          rulesets                   watch.c        notifications
+ *   counters.c     links' and IPVS' counters
  *   sockdiag.c     connections                probe.c        what this kernel can do
  */
 #pragma once
@@ -47,6 +48,9 @@ uint8_t ipvs_command(const struct netstate_entry *e, bool del, bool change);
 void ipvs_attrs(struct nl_msg *msg, const struct netstate_entry *e, bool del);
 bool ipvs_decode_service(const struct nlmsghdr *nlh, struct netstate_ipvs_service *ret);
 bool ipvs_decode_dest(const struct nlmsghdr *nlh, const struct netstate_ipvs_service *s, struct netstate_ipvs_dest *ret);
+/* Requests, after netns_need_genl(); the caller's. */
+struct nl_msg *ipvs_dump_services_msg(struct netns *ns);
+struct nl_msg *ipvs_dump_dests_msg(struct netns *ns, const struct netstate_ipvs_service *s);
 int ipvs_dump(struct netns *ns, struct netstate *ret, struct error *err);
 
 /* ---- xfrm.c */

@@ -93,5 +93,12 @@ int image_remove(struct image_store *s, const char *ref, bool force, Skein__Remo
 /* Called after every change of the list. */
 void image_store_on_change(struct image_store *s, void (*cb)(void *data), void *data);
 
+/* What became of the attempts to get images so far, by where they were asked for. */
+enum image_source { IMAGE_SOURCE_REGISTRY, IMAGE_SOURCE_PEERS, IMAGE_SOURCE_ARCHIVE, IMAGE_SOURCES };
+struct image_stats {
+	uint64_t got[IMAGE_SOURCES], failed[IMAGE_SOURCES];
+};
+const struct image_stats *image_stats(const struct image_store *s);
+
 /* Path of a blob for serving; NULL when the store does not have it. Yours. */
 char *image_blob_path(const struct image_store *s, const char *digest);

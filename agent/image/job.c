@@ -241,8 +241,27 @@ static void ask_next_source(struct work *w)
 	work_end(w, &err);
 }
 
+static void count_source(struct work *w, bool got)
+{
+	void (*source)(struct work *) = w->sources[w->next_source - 1];
+	enum image_source which = source == source_registry ? IMAGE_SOURCE_REGISTRY :
+				  source == source_peers ? IMAGE_SOURCE_PEERS : IMAGE_SOURCE_ARCHIVE;
+
+	if (got)
+		w->store->stats.got[which]++;
+	else
+		w->store->stats.failed[which]++;
+}
+
+const struct image_stats *image_stats(const struct image_store *s)
+{
+	return &s->stats;
+}
+
 void work_source_done(struct work *w, const struct error *err)
 {
+	if (!work_cancelled(w))
+		count_source(w, !err);
 	if (!err && !work_cancelled(w)) {
 		work_extract(w);
 		return;

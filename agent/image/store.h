@@ -63,6 +63,7 @@ struct image_store {
 	struct save_waiters save_next, save_now;
 	bool save_wanted, save_busy;
 
+	struct image_stats stats;
 	struct work_list works;       /* under way */
 	struct work_list extract_queue;
 	unsigned extracting;

@@ -146,12 +146,15 @@ static void on_forwarded(void *data, const uint8_t *answer, size_t len)
 
 	r->job = NULL;
 	if ((!answer || dns_rcode(answer) == DNS_NXDOMAIN) &&
-	    dns_answer_searched(t->dns->model, &who, r->query, r->len, client != NULL, random_seed(), &packet))
-		log_debug("dns_searched", kv_str("task", t->id));
-	else if (answer)
+	    dns_answer_searched(t->dns->model, &who, r->query, r->len, client != NULL, random_seed(), &packet)) {
+		t->dns->stats.answered++;
+	} else if (answer) {
+		t->dns->stats.forwarded++;
 		dns_relay(r->query, r->len, client != NULL, answer, len, &packet);
-	else
+	} else {
+		t->dns->stats.failed++;
 		dns_failure(r->query, r->len, DNS_SERVFAIL, &packet);
+	}
 	dns_request_free(r);
 	reply(t, client, &from, &packet);
 }
@@ -215,12 +218,15 @@ void dns_take(struct dns_task *t, struct dns_client *client, const struct sockad
 
 	switch (dns_answer(t->dns->model, &who, data, len, client != NULL, random_seed(), &packet)) {
 	case DNS_DROP:
+		t->dns->stats.dropped++;
 		return;
 	case DNS_REPLY:
+		t->dns->stats.answered++;
 		break;
 	case DNS_FORWARD:
 		if (forward(t, client, from, data, len))
 			return;
+		t->dns->stats.refused++;
 		dns_failure(data, len, DNS_REFUSED, &packet);
 		break;
 	}
@@ -369,6 +375,11 @@ void dns_detach(struct dns *d, const char *task_id)
 bool dns_serves(const struct dns *d, const char *task_id)
 {
 	return find(d, task_id) != NULL;
+}
+
+const struct dns_stats *dns_stats(const struct dns *d)
+{
+	return &d->stats;
 }
 
 /* ---------------------------------------------------------------- all */

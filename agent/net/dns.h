@@ -59,5 +59,15 @@ void dns_detach(struct dns *d, const char *task_id);
 /* Are its questions answered? */
 bool dns_serves(const struct dns *d, const char *task_id);
 
+/* What became of the questions so far. */
+struct dns_stats {
+	uint64_t answered;  /* from the cluster's own names */
+	uint64_t forwarded; /* asked elsewhere, and answered */
+	uint64_t failed;    /* asked elsewhere: no resolver answered */
+	uint64_t refused;   /* too many under way */
+	uint64_t dropped;   /* not a question */
+};
+const struct dns_stats *dns_stats(const struct dns *d);
+
 /* Text of the task's /etc/resolv.conf. Yours. */
 char *dns_resolv_conf(struct dns *d, const pb_task *task);

@@ -53,6 +53,7 @@ struct dns {
 	dns_open_cb open;
 	void *open_data;
 	struct dns_task *tasks;
+	struct dns_stats stats;
 	struct closer closer;
 	uint8_t buf[DNS_PACKET_MAX];
 };

@@ -73,6 +73,8 @@ static void on_collected(void *data)
 	size_t len;
 
 	metrics_end(&e->writer);
+	if (e->source.done)
+		e->source.done(e->source.data);
 	len = e->last_len[format] = e->writer.text.len;
 	http_body_unref(e->body[format]);
 	e->body[format] = http_body_new(strbuf_take(&e->writer.text), len);
@@ -98,21 +100,30 @@ static void collect_pool(void *data)
 	e->source.collect_pool(e->source.data, &e->writer);
 }
 
-static void begin(struct metrics_endpoint *e)
+static void on_prepared(void *data)
 {
-	struct waiter *first = STAILQ_FIRST(&e->next);
+	struct metrics_endpoint *e = data;
+	enum metrics_format format = STAILQ_FIRST(&e->next)->format;
 
-	if (e->busy || !first || e->closer.closing)
-		return;
-	e->busy = true;
-	closer_hold(&e->closer);
-	metrics_begin(&e->writer, first->format);
-	strbuf_reserve(&e->writer.text, e->last_len[first->format] + 4096);
+	metrics_begin(&e->writer, format);
+	strbuf_reserve(&e->writer.text, e->last_len[format] + 4096);
 	e->source.collect(e->source.data, &e->writer);
 	if (e->source.collect_pool)
 		loop_work(e->loop, collect_pool, on_collected, e);
 	else
 		on_collected(e);
+}
+
+static void begin(struct metrics_endpoint *e)
+{
+	if (e->busy || STAILQ_EMPTY(&e->next) || e->closer.closing)
+		return;
+	e->busy = true;
+	closer_hold(&e->closer);
+	if (e->source.prepare)
+		e->source.prepare(e->source.data, on_prepared, e);
+	else
+		on_prepared(e);
 }
 
 void metrics_endpoint_handle(struct http_request *req, void *endpoint)

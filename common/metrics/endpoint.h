@@ -15,10 +15,14 @@ struct metrics_endpoint;
 struct metrics_writer;
 
 struct metrics_source {
+	/* Loop thread, first: ask others for what they know. ready (exactly once, then or later) leads to collect. NULL = nothing. */
+	void (*prepare)(void *data, void (*ready)(void *ready_data), void *ready_data);
 	/* Loop thread: write what is in memory (whole families), and prepare collect_pool. Does not block. */
 	void (*collect)(void *data, struct metrics_writer *w);
 	/* uv pool, behind collect: write further families, read kernel files. The next collect comes behind it. NULL = nothing. */
 	void (*collect_pool)(void *data, struct metrics_writer *w);
+	/* Loop thread, behind both. NULL = nothing. */
+	void (*done)(void *data);
 	void *data;
 };
 
