@@ -47,6 +47,8 @@ pb_node_description *agent_describe(void *data)
 
 	if (*manager_conf_http_where(a->config, where))
 		pb_kv_set(&d->n_features, &d->features, "metrics.manager", where);
+	if (*watch_where(a->config, where))
+		pb_kv_set(&d->n_features, &d->features, "metrics.agent", where);
 	return d;
 }
 

@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "identity.h"
 #include "local.h"
+#include "manager_conf.h"
 
 #include "common/error.h"
 #include "common/loop.h"
@@ -75,6 +76,8 @@ void active_start_manager(struct agent *a, void (*ready)(void *data, const struc
 
 /* ---- watch.c: metrics and health */
 struct metrics_server *watch_open(struct agent *a);
+/* Where the agent's metrics are served, "http:9640"; "" = nowhere that others reach. Into where, which is returned. */
+const char *watch_where(const struct agent_config *config, char where[static MANAGER_CONF_WHERE_MAX]);
 
 /* ---- ops.c */
 extern const struct local_ops agent_ops;

@@ -5,7 +5,6 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/loop.h"
-#include "common/metrics/process.h"
 #include "metrics/families.h"
 
 #include <errno.h>
@@ -39,13 +38,6 @@ static void print_man(void)
 	printf(".SH SIGNALS\nSIGHUP: renew the node's certificate at once (it is renewed by itself between 50 and 80 %% of its life); "
 	       "connections and containers go on. SIGTERM: stop; containers and the manager go on.\n"
 	       ".SH EXIT STATUS\n0 stopped, 1 could not start, 2 usage.\n.SH SEE ALSO\nclusterctl(1), cluster-manager(8)\n");
-}
-
-static void print_metrics_doc(void)
-{
-	metrics_doc(stdout, agent_tables, AGENT_TABLES);
-	putchar('\n');
-	metrics_doc(stdout, &process_table, 1);
 }
 
 static void on_closed(void *data)
@@ -120,7 +112,7 @@ int main(int argc, char **argv)
 	if (config.man)
 		return print_man(), 0;
 	if (config.metrics_doc)
-		return print_metrics_doc(), 0;
+		return metrics_doc(stdout, agent_tables, AGENT_TABLES), 0;
 	if (config.version)
 		return puts("cluster-agent " SKEIN_VERSION), 0;
 	log_level_parse(config.log_level, &level);

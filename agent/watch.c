@@ -6,6 +6,8 @@
 #include "metrics/server.h"
 #include "session.h"
 
+#include <stdio.h>
+
 /* ---------------------------------------------------------------- health */
 
 static bool runtime_works(void *data, struct error *err)
@@ -77,6 +79,22 @@ static const char *or_null(const char *s)
 	return str_empty(s) ? NULL : s;
 }
 
+static const char *address_of(const struct agent_config *c)
+{
+	return str_empty(c->metrics_address) ? c->listen : c->metrics_address;
+}
+
+const char *watch_where(const struct agent_config *c, char where[static MANAGER_CONF_WHERE_MAX])
+{
+	bool own = str_starts(address_of(c), "127.") || str_eq(address_of(c), "::1");
+
+	where[0] = '\0';
+	if (c->metrics && !own)
+		snprintf(where, MANAGER_CONF_WHERE_MAX, "%s:%u", str_empty(c->metrics_cert) ? "http" : "https",
+			 (unsigned)c->metrics_port);
+	return where;
+}
+
 struct metrics_server *watch_open(struct agent *a)
 {
 	const struct agent_config *c = a->config;
@@ -85,7 +103,7 @@ struct metrics_server *watch_open(struct agent *a)
 			.loop = a->loop, .worker = a->worker, .images = a->images, .task_stats = a->task_stats, .net = a->net,
 			.cgroup_parent = c->cgroup_parent, .labels = (const char *const *)c->metrics_labels.v, .facts = facts, .data = a,
 		},
-		.address = str_empty(c->metrics_address) ? c->listen : c->metrics_address,
+		.address = address_of(c),
 		.port = (uint16_t)c->metrics_port,
 		.cert_file = or_null(c->metrics_cert), .key_file = or_null(c->metrics_key),
 		.client_ca_file = or_null(c->metrics_client_ca),

@@ -61,6 +61,7 @@ const struct option_def manager_options[] = {
 	{"log-level", 0, OPT_ENUM(struct manager_config, log_level), .def = "info", .choices = "debug|info|warn|error", .help = "least level that is logged"},
 	{"help", 'h', OPT_BOOL(struct manager_config, help), .help = "show this help"},
 	{"version", 'v', OPT_BOOL(struct manager_config, version), .help = "show the version"},
+	{"metrics-doc", 0, OPT_BOOL(struct manager_config, metrics_doc), .help = "write the list of metrics to standard output", .hidden = true},
 	{"man", 0, OPT_BOOL(struct manager_config, man), .help = "write the manual page to standard output", .hidden = true},
 	{0},
 };
@@ -93,7 +94,7 @@ int manager_config_load(struct manager_config *config, int argc, char **argv, st
 		return -1;
 	if (check_http(config, err) < 0)
 		return -1;
-	if (!config->help && !config->version && !config->man && str_empty(config->advertise_address))
+	if (!config->help && !config->version && !config->man && !config->metrics_doc && str_empty(config->advertise_address))
 		return error_set(err, ERR_INVALID, "--advertise-address HOST:PORT is required");
 	return 0;
 }

@@ -19,7 +19,7 @@ struct manager_config {
 	uint64_t task_history_limit, peer_port;
 	struct strv address_pools;
 	uint64_t address_pool_prefix;
-	bool help, version, man;
+	bool help, version, man, metrics_doc;
 };
 
 extern const struct option_def manager_options[];

@@ -11,6 +11,7 @@
 #include "common/proc.h"
 #include "manager/ca/bootstrap.h"
 #include "manager/control/validate.h"
+#include "manager/metrics/families.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -191,6 +192,8 @@ int main(int argc, char **argv)
 		return print_help(), 0;
 	if (run.config.man)
 		return print_man(), 0;
+	if (run.config.metrics_doc)
+		return metrics_doc(stdout, manager_tables, manager_tables_n), 0;
 	if (run.config.version)
 		return puts("cluster-manager " SKEIN_VERSION), 0;
 	log_level_parse(run.config.log_level, &level);

@@ -1,6 +1,7 @@
 #include "families.h"
 
 #include "common/mem.h"
+#include "common/metrics/process.h"
 
 #define WHO "node,service,task,slot,container,image,label_*"
 #define PER_CONTAINER "1 per running container"
@@ -102,8 +103,8 @@ const struct metric_family work_families[WORK_FAMILIES] = {
 		   "refused (too many), dropped (no question)", "node,result", "5"},
 };
 
-const struct metric_table agent_tables[AGENT_TABLES] = {
-	{"Containers", container_families, CONTAINER_FAMILIES},
-	{"The node", node_families, NODE_FAMILIES},
-	{"What the agent does", work_families, WORK_FAMILIES},
-};
+static const struct metric_table containers_table = {"Containers", container_families, CONTAINER_FAMILIES};
+static const struct metric_table node_table = {"The node", node_families, NODE_FAMILIES};
+static const struct metric_table work_table = {"What the agent does", work_families, WORK_FAMILIES};
+
+const struct metric_table *const agent_tables[AGENT_TABLES] = {&containers_table, &node_table, &work_table, &process_table};

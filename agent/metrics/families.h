@@ -28,5 +28,6 @@ enum work_family {
 
 extern const struct metric_family container_families[CONTAINER_FAMILIES], node_families[NODE_FAMILIES], work_families[WORK_FAMILIES];
 
-#define AGENT_TABLES 3 /* and process_table, which every daemon has */
-extern const struct metric_table agent_tables[AGENT_TABLES];
+/* All of them, and those of every daemon (process.h). */
+#define AGENT_TABLES 4
+extern const struct metric_table *const agent_tables[AGENT_TABLES];

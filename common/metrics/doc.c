@@ -28,13 +28,13 @@ static void print_family(FILE *out, const struct metric_family *f)
 	fprintf(out, " | %s |\n", f->series);
 }
 
-void metrics_doc(FILE *out, const struct metric_table *tables, size_t n)
+void metrics_doc(FILE *out, const struct metric_table *const *tables, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		fprintf(out, "%s### %s\n\n| metric | type | meaning | labels | series |\n|---|---|---|---|---|\n", i ? "\n" : "",
-			tables[i].title);
-		for (size_t j = 0; j < tables[i].n; j++)
-			print_family(out, &tables[i].families[j]);
+			tables[i]->title);
+		for (size_t j = 0; j < tables[i]->n; j++)
+			print_family(out, &tables[i]->families[j]);
 	}
 }
 

@@ -115,7 +115,7 @@ void metrics_one_double(struct metrics_writer *w, const struct metric_family *fa
 /* ---------------------------------------------------------------- documentation, checks */
 
 /* The tables as Markdown: one heading and one table each. */
-void metrics_doc(FILE *out, const struct metric_table *tables, size_t n);
+void metrics_doc(FILE *out, const struct metric_table *const *tables, size_t n);
 /* Is a table's family well-formed by Prometheus' rules (names, units, bounds, help)? For tests: -1 with the reason. */
 struct error;
 int metrics_check(const struct metric_family *family, struct error *err);

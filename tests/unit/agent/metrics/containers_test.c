@@ -128,13 +128,13 @@ static void families_are_well_formed(void **state)
 	struct error err = ERROR_INIT;
 
 	for (size_t i = 0; i < AGENT_TABLES; i++) {
-		for (size_t j = 0; j < agent_tables[i].n; j++) {
-			const struct metric_family *f = &agent_tables[i].families[j];
+		for (size_t j = 0; j < agent_tables[i]->n; j++) {
+			const struct metric_family *f = &agent_tables[i]->families[j];
 
 			if (metrics_check(f, &err) < 0)
 				fail_msg("%s", err.msg);
 			for (size_t k = 0; k < i * 100 + j; k++) {
-				const struct metric_table *t = &agent_tables[k / 100];
+				const struct metric_table *t = agent_tables[k / 100];
 
 				if (k % 100 < t->n && strcmp(t->families[k % 100].name, f->name) == 0)
 					fail_msg("%s stands there twice", f->name);

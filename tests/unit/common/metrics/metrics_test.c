@@ -200,12 +200,12 @@ static void documentation(void **state)
 		{"skein_x_bytes", METRIC_GAUGE, "bytes", "This | that", "a,b", "1 per a"},
 		{"skein_y", METRIC_COUNTER, NULL, "Y", NULL, "1"},
 	};
-	const struct metric_table table = {"Things", families, 2};
+	const struct metric_table table = {"Things", families, 2}, *const tables[] = {&table};
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
-	metrics_doc(out, &table, 1);
+	metrics_doc(out, tables, 1);
 	fclose(out);
 	assert_string_equal(text, "### Things\n\n| metric | type | meaning | labels | series |\n|---|---|---|---|---|\n"
 			    "| `skein_x_bytes` | gauge | This \\| that | `a`, `b` | 1 per a |\n"
