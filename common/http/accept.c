@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define BACKLOG 128
+#define ACCEPTS_PER_TURN 16 /* then the others on the loop have their turn */
 #define TLS_QUEUE_BYTES ((size_t)64 << 10)
 #define USER_TIMEOUT_MS 30000 /* what was sent and is not acknowledged: the host is gone */
 
@@ -176,14 +177,12 @@ static void take_plain(struct http_conn *c, uv_tcp_t *tcp)
 		conn_free(c);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void accept_one(struct http_server *s)
 {
-	struct http_server *s = listener->data;
+	uv_stream_t *listener = (uv_stream_t *)&s->listener;
 	struct http_conn *c;
 	uv_tcp_t *tcp;
 
-	if (status < 0 || s->closing)
-		return;
 	c = xnew(struct http_conn);
 	c->server = s;
 	c->fd = -1;
@@ -214,6 +213,32 @@ static void on_connection(uv_stream_t *listener, int status)
 	else
 		conn_free(c);
 	uv_close((uv_handle_t *)tcp, on_handle_closed);
+}
+
+static void on_next_turn(uv_timer_t *timer)
+{
+	struct http_server *s = timer->data;
+
+	s->accepts = 0;
+	if (!s->accept_waits || s->closing)
+		return;
+	s->accept_waits = false;
+	accept_one(s); /* libuv goes on listening behind it */
+}
+
+/* libuv takes connection after connection: one that it is not asked for makes it wait. */
+static void on_connection(uv_stream_t *listener, int status)
+{
+	struct http_server *s = listener->data;
+
+	if (status < 0 || s->closing)
+		return;
+	if (s->accepts == 0)
+		uv_timer_start(&s->next_turn, on_next_turn, 0, 0);
+	if (++s->accepts > ACCEPTS_PER_TURN)
+		s->accept_waits = true;
+	else
+		accept_one(s);
 }
 
 int accept_open(struct http_server *s, struct error *err)

@@ -102,7 +102,9 @@ struct http_server {
 	struct MHD_Daemon *daemon;
 	uv_tcp_t listener;
 	uv_poll_t poll;
-	uv_timer_t kick, sweep;
+	uv_timer_t kick, sweep, next_turn;
+	unsigned accepts;                /* in this turn of the loop */
+	bool accept_waits;               /* libuv holds one more, until the next turn */
 	bool running;                    /* inside libmicrohttpd */
 	bool drained;                    /* at least one stream is */
 	bool closing;

@@ -237,7 +237,8 @@ struct http_server *http_open(const struct http_options *options, struct error *
 	uv_tcp_init(options->loop, &s->listener);
 	uv_timer_init(options->loop, &s->kick);
 	uv_timer_init(options->loop, &s->sweep);
-	s->kick.data = s->sweep.data = s;
+	uv_timer_init(options->loop, &s->next_turn);
+	s->kick.data = s->sweep.data = s->next_turn.data = s;
 	if (start_tls(s, err) == 0 && start_daemon(s, err) == 0 && accept_open(s, err) == 0) {
 		s->opt.address = s->opt.cert_file = s->opt.key_file = s->opt.client_ca_file = NULL; /* used up */
 		uv_timer_start(&s->sweep, on_sweep, sweep_ms(&s->opt), sweep_ms(&s->opt));
@@ -326,5 +327,6 @@ void http_close(struct http_server *s, void (*closed)(void *data), void *data)
 	}
 	closer_add(&s->closer, (uv_handle_t *)&s->kick);
 	closer_add(&s->closer, (uv_handle_t *)&s->sweep);
+	closer_add(&s->closer, (uv_handle_t *)&s->next_turn);
 	closer_end(&s->closer);
 }
