@@ -16,6 +16,7 @@
 #define BACKLOG 128
 #define ACCEPTS_PER_TURN 16 /* then the others on the loop have their turn */
 #define TLS_QUEUE_BYTES ((size_t)64 << 10)
+#define SEND_BUFFER_BYTES (128 << 10) /* the kernel's, per connection: by itself it would take megabytes for each slow client */
 #define USER_TIMEOUT_MS 30000 /* what was sent and is not acknowledged: the host is gone */
 
 /* ---------------------------------------------------------------- room */
@@ -151,15 +152,18 @@ static void look_at_peer(struct http_conn *c, const uv_tcp_t *tcp)
 		memmove(c->peer, c->peer + 7, strlen(c->peer + 7) + 1);
 }
 
-static void bound_silence(uv_tcp_t *tcp)
+static void bound_socket(uv_tcp_t *tcp)
 {
 	unsigned ms = USER_TIMEOUT_MS;
+	int size = SEND_BUFFER_BYTES;
 	uv_os_fd_t fd;
 
 	uv_tcp_nodelay(tcp, 1);
 	uv_tcp_keepalive(tcp, 1, 30);
-	if (uv_fileno((uv_handle_t *)tcp, &fd) == 0)
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	if (uv_fileno((uv_handle_t *)tcp, &fd) < 0)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
 static void take_plain(struct http_conn *c, uv_tcp_t *tcp)
@@ -168,7 +172,7 @@ static void take_plain(struct http_conn *c, uv_tcp_t *tcp)
 	int fd = -1;
 
 	look_at_peer(c, tcp);
-	bound_silence(tcp);
+	bound_socket(tcp);
 	if (make_room(s, c))
 		fd = descriptor_of(tcp);
 	else
@@ -194,7 +198,7 @@ static void accept_one(struct http_server *s)
 		tcp = tls_pump_tcp(c->pump);
 		if (uv_accept(listener, (uv_stream_t *)tcp) == 0) {
 			look_at_peer(c, tcp);
-			bound_silence(tcp);
+			bound_socket(tcp);
 			if (make_room(s, c)) {
 				tls_pump_start(c->pump);
 				return;

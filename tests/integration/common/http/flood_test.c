@@ -23,7 +23,7 @@
 #define FLOOD 500
 #define SERIES 30000 /* about 4 MiB: 500 containers and more */
 #define MEMORY_MAX_BYTES (96u << 20)
-#define TURN_MAX_NS (100 * NS_PER_MS) /* of CPU: on a busy machine a turn may take longer by the clock */
+#define TURN_MAX_NS (30 * NS_PER_MS) /* of CPU: on a busy machine a turn may take longer by the clock */
 
 static uv_loop_t loop;
 static struct http_server *server;
