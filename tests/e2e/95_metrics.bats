@@ -73,8 +73,8 @@ cgroup_file() { # HOST TASK v1-controller v1-file v2-file
 	addr=$(ctl h1 task inspect "$two" | jq -r '.. | .Ipv4? // .ipv4? // empty' | head -n 1)
 	addr=${addr%%/*}
 	before=$(value "$(scrape h2)" '^skein_container_network_transmit_bytes_total{' "task=\"$one\"" 'network="back"')
-	bed run h2 nsenter --net="/run/skein/net/task-$one" ping -q -c 10 -i 0.01 -s 1000 "$addr"
-	read -rt 0.2 <> <(:) || :
+	# Ten datagrams of 1000 bytes, with 42 bytes of headers each; nobody listens, which does not matter to the sender.
+	bed run h2 nsenter --net="/run/skein/net/task-$one" bash -c "for i in {1..10}; do printf %1000s x >/dev/udp/$addr/9; done" || :
 	after=$(scrape h2)
 	sent=$(( $(value "$after" '^skein_container_network_transmit_bytes_total{' "task=\"$one\"" 'network="back"') - before ))
 	[ "$sent" -ge 10420 ]
