@@ -23,7 +23,6 @@ struct metrics_server {
 
 static const struct http_header headers[] = {
 	{"X-Content-Type-Options", "nosniff"},
-	{"Cache-Control", "no-store"},
 	{"Content-Security-Policy", "default-src 'none'"},
 };
 

@@ -105,6 +105,7 @@ struct http_server {
 	uv_timer_t kick, sweep, next_turn;
 	unsigned accepts;                /* in this turn of the loop */
 	bool accept_waits;               /* libuv holds one more, until the next turn */
+	bool polls;                      /* poll is a handle of the loop */
 	bool running;                    /* inside libmicrohttpd */
 	bool drained;                    /* at least one stream is */
 	bool closing;

@@ -207,6 +207,7 @@ static int start_daemon(struct http_server *s, struct error *err)
 	info = s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info || uv_poll_init(s->opt.loop, &s->poll, info->epoll_fd) < 0)
 		return error_set(err, ERR_INTERNAL, "the HTTP library does not start");
+	s->polls = true;
 	s->poll.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, on_poll);
 	return 0;
@@ -297,11 +298,12 @@ static void stop_daemon(struct http_server *s)
 			request_detach(c->req);
 	}
 	stream_end_all(s);
-	if (uv_is_active((uv_handle_t *)&s->poll))
+	if (s->polls)
 		uv_poll_stop(&s->poll);
 	MHD_stop_daemon(s->daemon);
 	s->daemon = NULL;
-	closer_add(&s->closer, (uv_handle_t *)&s->poll);
+	if (s->polls)
+		closer_add(&s->closer, (uv_handle_t *)&s->poll);
 }
 
 void http_close(struct http_server *s, void (*closed)(void *data), void *data)

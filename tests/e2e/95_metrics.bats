@@ -128,3 +128,31 @@ cgroup_file() { # HOST TASK v1-controller v1-file v2-file
 	wait_for 60 back
 	[ "$(value "$(scrape h2)" '^skein_agent_sessions_total{')" -ge 2 ]
 }
+
+restart_with() { bed kill h2 agent; SKEIN_AGENT_ARGS="$*" bed start h2; wait_for 30 nodes_ready h1 2; }
+
+@test "options: labels that are allowed, another port with TLS and client certificates, off" {
+	local dir=$SKEIN_TESTBED/tls ask task
+	task=$(task_of h1 idle 1)
+	mkdir -p "$dir"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=h2 -addext subjectAltName=IP:127.0.0.1 \
+		-keyout "$dir/key" -out "$dir/cert" 2>/dev/null
+	restart_with --metrics-label=team --metrics-port=9700 --metrics-cert="$dir/cert" --metrics-key="$dir/key" --metrics-client-ca="$dir/cert"
+	ask=(bed run h2 curl -sS --fail --max-time 10 --cacert "$dir/cert")
+	served() { "${ask[@]}" --cert "$dir/cert" --key "$dir/key" https://127.0.0.1:9700/metrics >"$BATS_TEST_TMPDIR/tls"; }
+	wait_for 30 served
+	run "${ask[@]}" https://127.0.0.1:9700/metrics
+	[ "$status" -ne 0 ]
+	run bed run h2 curl -sS --fail --max-time 10 http://127.0.0.1:9640/metrics
+	[ "$status" -ne 0 ]
+	# The container is one that an earlier agent started.
+	grep "^skein_container_cpu_usage_seconds_total{.*task=\"$task\"" "$BATS_TEST_TMPDIR/tls" | grep -q 'label_team="a"}'
+	! grep -q label_other "$BATS_TEST_TMPDIR/tls"
+	promtool check metrics <"$BATS_TEST_TMPDIR/tls"
+	restart_with --no-metrics
+	run "${ask[@]}" --cert "$dir/cert" --key "$dir/key" https://127.0.0.1:9700/metrics
+	[ "$status" -ne 0 ]
+	restart_with
+	again() { scrape h2 | grep -q "^skein_container_processes{.*task=\"$task\""; }
+	wait_for 30 again
+}

@@ -557,6 +557,26 @@ static void health_says_why(void **state)
 	assert_has(ask("GET /fine HTTP/1.1", NULL), "HTTP/1.1 200 ");
 }
 
+static void a_port_that_is_taken(void **state)
+{
+	struct http_options options = {.loop = &f.loop, .address = "127.0.0.1"};
+	struct error err = ERROR_INIT;
+
+	open_with((struct http_options){0});
+	options.port = f.port;
+	assert_null(http_open(&options, &err));
+	assert_int_equal(err.code, ERR_UNAVAILABLE);
+	assert_non_null(strstr(err.msg, "address already in use"));
+	options.port = 0;
+	options.cert_file = options.key_file = "/nonexistent";
+	assert_null(http_open(&options, &err));
+	assert_int_equal(err.code, ERR_INVALID);
+	options.cert_file = options.key_file = NULL;
+	options.address = "not-an-address";
+	assert_null(http_open(&options, &err));
+	assert_has(ask("GET /hello HTTP/1.1", NULL), "hello");
+}
+
 static void closes_while_a_handler_is_at_work(void **state)
 {
 	open_with((struct http_options){0});
@@ -585,6 +605,7 @@ int main(void)
 		cmocka_unit_test_teardown(stream_ends_with_the_server, teardown),
 		cmocka_unit_test_teardown(gone_client_is_noticed_at_the_next_push, teardown),
 		cmocka_unit_test_teardown(health_says_why, teardown),
+		cmocka_unit_test_teardown(a_port_that_is_taken, teardown),
 		cmocka_unit_test_teardown(closes_while_a_handler_is_at_work, teardown),
 	};
 	int r = cmocka_run_group_tests(tests, NULL, NULL);
