@@ -69,7 +69,8 @@ static void bound_text(char buf[static NUMBER_MAX], double bound)
 
 static char *put(char *p, const char *s, size_t len)
 {
-	memcpy(p, s, len);
+	if (len) /* else s may be NULL */
+		memcpy(p, s, len);
 	return p + len;
 }
 
