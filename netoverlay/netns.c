@@ -16,7 +16,6 @@
 #include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
-#include <nftables/libnftables.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,8 +231,7 @@ void netns_close(struct netns *ns)
 	nlsock_close(&ns->genl);
 	nlsock_close(&ns->xfrm);
 	watch_close(ns);
-	if (ns->nft)
-		nft_ctx_free(ns->nft);
+	netns_rest(ns);
 	if (ns->fd >= 0)
 		close(ns->fd);
 	free(ns->path);

@@ -48,6 +48,9 @@ int netns_nft(struct netns *ns, const char *text, char **ret_out, struct error *
 /* One of our tables as the kernel has it: "inet skein"; stateless listing, canonical; "" when there is none. Yours. */
 int netns_nft_list(struct netns *ns, const char *table, char **ret, struct error *err);
 
+/* Give back what the next use makes again: hundreds of kilobytes of the rulesets' library. For handles that rest. */
+void netns_rest(struct netns *ns);
+
 /* Run fn on this thread inside the namespace (sockets, /proc/sys/net); comes back before it returns. */
 int netns_run(struct netns *ns, void (*fn)(void *data), void *data, struct error *err);
 

@@ -65,6 +65,13 @@ static int run(struct netns *ns, const char *text, char **ret_out, char **ret_er
 	return r == 0 ? 0 : 1;
 }
 
+void netns_rest(struct netns *ns)
+{
+	if (ns->nft)
+		nft_ctx_free(ns->nft);
+	ns->nft = NULL;
+}
+
 int netns_nft(struct netns *ns, const char *text, char **ret_out, struct error *err)
 {
 	_cleanup_free_ char *out = NULL, *errors = NULL;

@@ -41,6 +41,8 @@ static void prepare(void *data, struct netns *host, struct error *err)
 		netns_close(s->ns);
 		s->ns = NULL;
 	}
+	if (s->ns)
+		netns_rest(s->ns);
 	netstate_ops_fini(&ops);
 }
 

@@ -123,13 +123,14 @@ int work_sync_rulesets(struct work *w, struct netns *ns, struct work_sync *s, st
 {
 	size_t first = s->n_diffs;
 	bool differ = false;
+	int r = compare_rulesets(w, ns, s, &differ, err);
 
-	if (compare_rulesets(w, ns, s, &differ, err) < 0)
-		return -1;
-	if (!differ || !s->repair)
-		return 0;
-	if (work_run_nft(ns, s->text, s->fill, err) < 0)
-		return -1;
+	if (r == 0 && differ && s->repair)
+		r = work_run_nft(ns, s->text, s->fill, err);
+	if (s->path) /* looked at once a minute, and there are many */
+		netns_rest(ns);
+	if (r < 0 || !differ || !s->repair)
+		return r;
 	for (size_t i = first; i < s->n_diffs; i++)
 		s->diffs[i].repaired = true;
 	return 0;
