@@ -64,11 +64,13 @@ static void compress(void *data)
 {
 	struct http_body *body = data;
 
-	body->gzip = gzip_encode(body->data, body->len, &body->gzip_len);
+	body->packed = gzip_encode(body->data, body->len, &body->packed_len);
 }
 
 static void set_compressed(struct http_body *body)
 {
+	body->gzip = TAKE_PTR(body->packed);
+	body->gzip_len = body->gzip ? body->packed_len : 0;
 	body->compressed = true;
 	body->compressing = false;
 	if (body->held > 0)

@@ -51,6 +51,8 @@ struct http_body {
 	unsigned refs;
 	char *data, *gzip;               /* gzip NULL: not wanted yet, or it does not pay */
 	size_t len, gzip_len;
+	char *packed;                    /* the pool's: the loop takes it over when the pool has done */
+	size_t packed_len;
 	bool compressing, compressed;
 	STAILQ_HEAD(, http_request) waiting; /* for the compressed form */
 	unsigned held;                   /* answers under way, of */

@@ -22,7 +22,11 @@
 
 #define FLOOD 500
 #define SERIES 30000 /* about 4 MiB: 500 containers and more */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEMORY_MAX_BYTES (512u << 20) /* AddressSanitizer keeps 256 MiB of what was freed, ThreadSanitizer shadows everything */
+#else
 #define MEMORY_MAX_BYTES (96u << 20)
+#endif
 #define TURN_MAX_NS (30 * NS_PER_MS) /* of CPU: on a busy machine a turn may take longer by the clock */
 
 static uv_loop_t loop;

@@ -58,7 +58,7 @@ static void on_later(struct http_request *req, void *data)
 
 static void on_never(struct http_request *req, void *data)
 {
-	f.later = req;
+	__atomic_store_n(&f.later, req, __ATOMIC_RELEASE); /* the client's thread waits for it */
 }
 
 static void on_form(struct http_request *req, void *data)
