@@ -88,8 +88,8 @@ const stream = new Stream("events", {
 
 let asked = 0;
 function renderSoon() {
-	// Without a visible window no frame comes; then nobody needs one now.
-	if (!asked) asked = requestAnimationFrame(render);
+	// Without a visible window no frame comes; then nobody needs one now. A snapshot is shown when it is whole.
+	if (!asked && !model.partial) asked = requestAnimationFrame(render);
 }
 
 function render() {
@@ -97,6 +97,7 @@ function render() {
 	const dirty = model.takeDirty();
 	// Which services count as running depends on their nodes, too.
 	for (const id of dirty.nodes) for (const task of model.nodes.get(id)?.tasks || []) dirty.services.add(task.service);
+	model.count(dirty.services);
 	board.update(dirty);
 	services.update(dirty);
 	summarise();
@@ -105,13 +106,7 @@ function render() {
 
 function summarise() {
 	const nodes = [...model.nodes.values()], ready = nodes.filter((node) => node.state === NODE.READY).length;
-	let running = 0, wanted = 0, waiting = 0;
-	for (const service of model.services.values()) {
-		const n = model.countService(service);
-		running += n.running;
-		wanted += service.want;
-		waiting += n.waiting;
-	}
+	const { running, want: wanted } = model.sum;
 	fill(byId("summary"),
 		el("span", { "data-kind": ready < nodes.length ? "bad" : null }, el("b", {}, `${count(ready)}/${count(nodes.length)}`), " nodes"),
 		el("span", {}, el("b", {}, count(model.services.size)), model.services.size === 1 ? " service" : " services"),

@@ -1,11 +1,12 @@
 // Nodes as columns, their tasks as tiles. A card makes its tiles only while it is near the window: a cluster of thousands
 // of nodes costs what can be seen.
 
-import { byId, count, el, fill, plural, setAttr, setText } from "./dom.js";
+import { byId, count, el, fill, order, plural, setAttr, setText } from "./dom.js";
 import { Flight } from "./flight.js";
 import { lookOf, looks, nodeTrouble, stateText } from "./states.js";
 
 const COMPACT_NODES = 36, COMPACT_TILES = 36; // from here on tiles are small squares without a name
+const STILL_NODES = 200; // and from here on they do not fly: measuring would cost more than all the rest
 const WAITING_MAX = 200;
 const PATIENCE_MS = 1500;
 
@@ -59,14 +60,15 @@ export class Board {
 
 	update(dirty) {
 		const cards = [...dirty.nodes].map((id) => this.cards.get(id)).filter(Boolean);
-		this.flight.before(cards.flatMap((card) => [...card.tiles.values()]).concat([...this.strip.querySelectorAll(".tile")]));
+		const tiles = this.cards.size > STILL_NODES ? [] : cards.flatMap((card) => [...card.tiles.values()]).concat([...this.strip.querySelectorAll(".tile")]);
+		this.flight.before(tiles);
 		if (dirty.order) this.arrange();
 		for (const id of dirty.nodes) {
 			const node = this.model.nodes.get(id), card = this.cards.get(id);
 			if (node && card) this.renderCard(card, node);
 		}
 		if (dirty.nodes.has("")) this.renderWaiting();
-		this.flight.after();
+		this.cards.size > STILL_NODES ? this.flight.settle() : this.flight.after();
 		this.keepOneStop();
 	}
 
@@ -81,9 +83,7 @@ export class Board {
 			this.cards.delete(id);
 		}
 		const elements = shown.map((node) => (this.cards.get(node.id) || this.makeCard(node)).element);
-		for (const [i, element] of elements.entries())
-			if (this.root.children[i] !== element) this.root.insertBefore(element, this.root.children[i] || null);
-		while (this.root.children.length > elements.length) this.root.lastElementChild.remove();
+		order(this.root, elements);
 		this.sayEmpty(nodes.length, shown.length);
 	}
 
@@ -140,12 +140,13 @@ export class Board {
 			card.tiles.delete(id);
 			this.leave(tile, card.near);
 		}
-		for (const [i, task] of tasks.entries()) {
+		const tiles = tasks.map((task) => {
 			let tile = card.tiles.get(task.id);
 			if (!tile) card.tiles.set(task.id, (tile = this.makeTile(task)));
 			this.renderTile(tile, task, node);
-			if (card.tilesElement.children[i] !== tile) card.tilesElement.insertBefore(tile, card.tilesElement.children[i] || null);
-		}
+			return tile;
+		});
+		order(card.tilesElement, tiles);
 		if (!card.near) card.tilesElement.style.setProperty("--tasks", node.tasks.size);
 		card.tilesElement.classList.toggle("unmade", !card.near);
 	}

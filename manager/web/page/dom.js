@@ -21,6 +21,20 @@ export function fill(element, ...children) {
 	return element;
 }
 
+// Bring children into this order; what is not in the list goes. What is in its place already is not touched.
+export function order(parent, children) {
+	let at = parent.firstElementChild;
+	for (const child of children) {
+		if (child === at) at = at.nextElementSibling;
+		else parent.insertBefore(child, at);
+	}
+	while (at) {
+		const next = at.nextElementSibling;
+		at.remove();
+		at = next;
+	}
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 export function svg(tag, attributes, ...children) {
 	const element = document.createElementNS(SVG, tag);

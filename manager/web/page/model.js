@@ -9,6 +9,7 @@ export class Model {
 		this.nodes = new Map();
 		this.services = new Map();
 		this.tasks = new Map();
+		this.homeless = new Set(); // tasks that no node has
 		this.whole = false;     // the first snapshot is complete
 		this.numbers = new Map();
 		this.unknown = new Map(); // number of a node or service that was not told yet -> tasks that wait for it
@@ -29,6 +30,10 @@ export class Model {
 		for (const service of batch.services || []) this.putService(service);
 		for (const task of batch.tasks || []) this.putTask(task);
 		for (const [kind, id, last] of batch.gone || []) this.drop(kind, id, last);
+	}
+
+	get partial() {
+		return !this.whole || this.stale !== null;
 	}
 
 	complete() {
@@ -87,7 +92,7 @@ export class Model {
 		Object.assign(task, { service, node, slot, state, desired, since, text, key: `${service}/${slot || node}` });
 		this.tasks.set(id, task);
 		this.services.get(service)?.tasks.add(task);
-		this.nodes.get(node)?.tasks.add(task);
+		(this.nodes.get(node)?.tasks || this.homeless).add(task);
 		this.touchNode(node);
 		this.touchService(service);
 		this.confirm(id);
@@ -112,6 +117,7 @@ export class Model {
 	unlink(task) {
 		this.services.get(task.service)?.tasks.delete(task);
 		this.nodes.get(task.node)?.tasks.delete(task);
+		this.homeless.delete(task);
 		this.touchNode(task.node);
 	}
 
@@ -158,7 +164,20 @@ export class Model {
 		return `${this.serviceName(task)}.${task.slot || this.nodeName(task.node) || "?"}`;
 	}
 	waiting() {
-		return [...this.tasks.values()].filter((task) => !task.node);
+		return [...this.homeless].filter((task) => !task.node);
+	}
+
+	// Count again what has changed; then every service has its numbers in `tally`, and the cluster in `sum`.
+	count(ids) {
+		for (const id of ids) {
+			const service = this.services.get(id);
+			if (service) service.tally = this.countService(service);
+		}
+		this.sum = { running: 0, want: 0 };
+		for (const service of this.services.values()) {
+			this.sum.running += service.tally?.running || 0;
+			this.sum.want += service.want;
+		}
 	}
 
 	// Tasks of a service: how many run, are on their way up, ended badly.

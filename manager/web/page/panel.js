@@ -175,7 +175,7 @@ export class Panel {
 
 	serviceHead(service) {
 		if (!service) return fill(this.state, el("span", { class: "chip", "data-kind": "quiet" }, "Removed"));
-		const n = this.model.countService(service), update = updateOf(service);
+		const n = service.tally || this.model.countService(service), update = updateOf(service);
 		setText(this.title, service.name);
 		return fill(this.state, update ? el("span", { class: "chip", "data-kind": update.kind }, update.text) : null,
 			el("span", {}, `${count(n.running)} of ${count(service.want)} run`),

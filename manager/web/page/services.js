@@ -1,6 +1,6 @@
 // The list of services: how many tasks run and how many are wanted.
 
-import { byId, count, el, setAttr, setText } from "./dom.js";
+import { byId, count, el, order, setAttr, setText } from "./dom.js";
 import { updateOf } from "./states.js";
 
 // "docker.io/library/web:1@sha256:..." is known as "web:1".
@@ -58,9 +58,7 @@ export class ServiceList {
 		const shown = services.filter((service) => !this.filter || `${service.name} ${service.image}`.toLowerCase().includes(this.filter) ||
 			[...service.tasks].some((task) => `${this.model.taskName(task)} ${this.model.nodeName(task.node)}`.toLowerCase().includes(this.filter)));
 		const items = shown.map((service) => this.rows.get(service.id)?.item).filter(Boolean);
-		for (const [i, item] of items.entries())
-			if (this.root.children[i] !== item) this.root.insertBefore(item, this.root.children[i] || null);
-		while (this.root.children.length > items.length) this.root.lastElementChild.remove();
+		order(this.root, items);
 		const note = byId("no-services");
 		note.hidden = items.length > 0 || !this.model.whole;
 		setText(note, services.length ? "No service matches." : "No services yet. clusterctl service create makes one.");
@@ -82,7 +80,7 @@ export class ServiceList {
 	}
 
 	render(row, service) {
-		const n = this.model.countService(service), update = updateOf(service);
+		const n = service.tally, update = updateOf(service);
 		const short = n.running < service.want;
 		setText(row.name, service.name);
 		setAttr(row.name, "title", service.name);
