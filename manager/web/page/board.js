@@ -7,7 +7,7 @@ import { lookOf, looks, nodeTrouble, stateText } from "./states.js";
 
 const COMPACT_NODES = 36, COMPACT_TILES = 36; // from here on tiles are small squares without a name
 const STILL_NODES = 200; // and from here on they do not fly: measuring would cost more than all the rest
-const WAITING_MAX = 200;
+const WAITING_MAX = 24; // of many the first tell enough
 const PATIENCE_MS = 1500;
 
 export class Board {
