@@ -235,7 +235,7 @@ static void on_identity_removed(void *data, const struct error *err)
 
 static int open_peer_server(struct agent *a, struct error *err)
 {
-	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec, .net = a->net};
+	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec, .net = a->net, .usage = a->usage};
 	struct hostport hp = {.port = (uint16_t)a->config->peer_port};
 	char address[HOSTPORT_MAX];
 	struct image_fetcher fetcher;

@@ -13,6 +13,7 @@
 #include "manager_conf.h"
 #include "metrics/families.h"
 #include "metrics/server.h"
+#include "metrics/usage_feed.h"
 #include "nodeinfo.h"
 #include "reporter.h"
 #include "rpc/rpc.h"
@@ -269,6 +270,7 @@ static int open_parts(struct agent *a, struct error *err)
 	};
 	struct worker_options worker_options = {.loop = a->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = a};
 	struct local_options local_options = {.loop = a->loop, .tmp_dir = tmp, .ops = &agent_ops, .data = a};
+	struct usage_feed_options usage_options = {.loop = a->loop, .cgroup_parent = c->cgroup_parent};
 	_cleanup_strv_ struct strv manager_flags = {0};
 	struct manager_child_options manager_options = {
 		.loop = a->loop, .binary = a->manager_binary, .config_path = a->manager_conf, .run_dir = c->run_dir,
@@ -297,6 +299,9 @@ static int open_parts(struct agent *a, struct error *err)
 	a->task_stats = task_stats_new(&work_families[W_START_DURATION]);
 	worker_options.stats = a->task_stats;
 	a->worker = worker_new(&worker_options);
+	usage_options.worker = a->worker;
+	usage_options.net = a->net;
+	a->usage = usage_feed_new(&usage_options);
 	a->metrics = c->metrics ? watch_open(a) : NULL;
 	image_store_on_change(a->images, describe_again, a);
 	return write_pid(a, err);
@@ -405,11 +410,18 @@ static void on_manager_let_go(void *data)
 	exec_close(a->exec, on_exec_closed, a);
 }
 
-static void on_inactive(void *data)
+static void on_usage_closed(void *data)
 {
 	struct agent *a = data;
 
 	manager_child_close(a->manager, on_manager_let_go, a);
+}
+
+static void on_inactive(void *data)
+{
+	struct agent *a = data;
+
+	usage_feed_close(a->usage, on_usage_closed, a);
 }
 
 static void on_metrics_closed(void *data)

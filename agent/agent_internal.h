@@ -28,6 +28,7 @@ struct agent {
 	struct local *local;
 	struct manager_child *manager;
 	struct task_stats *task_stats;
+	struct usage_feed *usage;
 	struct metrics_server *metrics; /* NULL = turned off */
 	struct peer_client *peer_client;
 	bool exec_probed, exec_works;

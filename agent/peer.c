@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/metrics/usage_feed.h"
 #include "agent/net/net.h"
 #include "common/digest.h"
 #include "common/id.h"
@@ -19,6 +20,7 @@
 #define UNSENT_HIGH_BYTES (1u << 20) /* wait for the other end beyond this */
 #define MAX_TRANSFERS 16
 #define MAX_WAITING 1024
+#define MAX_USAGES 64 /* streams; a manager opens one */
 #define MAX_CHECKS 4 /* of the networks at once: each reads all of the kernel's state */
 
 /* One blob on its way out. */
@@ -41,7 +43,8 @@ struct peer {
 	struct image_store *images;
 	struct exec *exec;
 	struct net *net;
-	unsigned max_transfers, active, waiting, checks;
+	struct usage_feed *usage;
+	unsigned max_transfers, active, waiting, checks, usages;
 	struct transfer_list queue;
 	struct closer closer;
 };
@@ -355,6 +358,63 @@ static void on_check_net(struct rpc_call *call, const ProtobufCMessage *msg, voi
 	net_check(p->net, request->network_id, request->repair, on_checked, c);
 }
 
+/* ---------------------------------------------------------------- usage */
+
+struct usage_call {
+	struct peer *peer;
+	struct rpc_call *call;
+	struct usage_feed_sub *sub;
+	bool failed;
+};
+
+/* Who does not keep up misses some. */
+static void on_sample(void *data, const pb_node_usage *sample)
+{
+	struct usage_call *u = data;
+	struct error err = ERROR_INIT;
+
+	if (u->failed || rpc_call_unsent(u->call) > UNSENT_HIGH_BYTES)
+		return;
+	if (rpc_call_send(u->call, &sample->base, &err) < 0) {
+		u->failed = true;
+		rpc_call_fail(u->call, &err);
+	}
+}
+
+static void on_usage_done(struct rpc_call *call, void *data)
+{
+	struct usage_call *u = rpc_call_data(call);
+
+	if (!u)
+		return;
+	usage_feed_unsubscribe(u->sub);
+	u->peer->usages--;
+	free(u);
+}
+
+static void on_usage(struct rpc_call *call, const ProtobufCMessage *msg, void *data)
+{
+	struct peer *p = data;
+	struct error err = ERROR_INIT;
+	struct usage_call *u;
+
+	if (rpc_call_data(call))
+		return;
+	if (!p->usage || p->closer.closing)
+		error_set(&err, ERR_UNAVAILABLE, "nothing is measured on this node");
+	else if (p->usages >= MAX_USAGES)
+		error_set(&err, ERR_EXHAUSTED, "%u managers look at this node's usage already", p->usages);
+	if (error_is_set(&err)) {
+		rpc_call_fail(call, &err);
+		return;
+	}
+	u = xnew(struct usage_call);
+	*u = (struct usage_call){.peer = p, .call = call};
+	p->usages++;
+	rpc_call_set_data(call, u);
+	u->sub = usage_feed_subscribe(p->usage, on_sample, u);
+}
+
 /* ---------------------------------------------------------------- service */
 
 static const struct rpc_method methods[] = {
@@ -362,6 +422,7 @@ static const struct rpc_method methods[] = {
 	 .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 	{"GetBlob", .on_message = on_get_blob, .on_drain = on_blob_drain, .on_done = on_blob_done,
 	 .allow = RPC_ROLE_WORKER | RPC_ROLE_MANAGER, .max_request_bytes = 4096},
+	{"Usage", .on_message = on_usage, .on_done = on_usage_done, .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 	{"CheckNet", .on_message = on_check_net, .on_done = on_check_gone, .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 };
 
@@ -373,6 +434,7 @@ struct peer *peer_new(const struct peer_options *options)
 	p->images = options->images;
 	p->exec = options->exec;
 	p->net = options->net;
+	p->usage = options->usage;
 	p->max_transfers = options->max_transfers ? options->max_transfers : MAX_TRANSFERS;
 	TAILQ_INIT(&p->queue);
 	closer_init(&p->closer);

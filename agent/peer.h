@@ -1,6 +1,6 @@
 /*
  * peer - what this node serves to other nodes (proto/peer.proto): blobs of its images to every node, the logs
- * of its tasks and the state of its networks to managers.
+ * of its tasks, the state of its networks and what it uses to managers.
  *
  * Answers are streamed as fast as the other end takes them; files are read on the uv pool. A few transfers run
  * at once, further ones wait in line.
@@ -13,12 +13,14 @@ struct image_store;
 struct net;
 struct peer;
 struct rpc_server;
+struct usage_feed;
 
 struct peer_options {
 	uv_loop_t *loop;
 	struct image_store *images;
 	struct exec *exec;           /* NULL: no logs */
 	struct net *net;             /* NULL: no networks */
+	struct usage_feed *usage;    /* NULL: nothing is measured */
 	unsigned max_transfers;      /* of blobs at once; 0 = 16 */
 };
 

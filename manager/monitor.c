@@ -211,11 +211,13 @@ static bool services_open(void *data, struct error *err)
 	return false;
 }
 
+/* Without a quorum the key of the last leader stays, but nobody can act on it: this one is deposed, another is not in touch. */
 static bool leader_known(void *data, struct error *err)
 {
 	const struct manager *m = ((const struct monitor *)data)->m;
+	const char *leader = m->leader ? leader_present(m->leader) : "";
 
-	if (m->leader && *leader_present(m->leader))
+	if (*leader && (str_eq(leader, m->identity.node_id) ? leader_is_self(m->leader) : presence_alive(m->presence, leader)))
 		return true;
 	error_set(err, ERR_UNAVAILABLE, "no manager leads: nothing is decided");
 	return false;
