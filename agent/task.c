@@ -1,4 +1,4 @@
-#include "task.h"
+#include "task_internal.h"
 
 #include "agent/net/net.h"
 #include "common/clock.h"
@@ -11,39 +11,17 @@
 #include <assert.h>
 #include <stdio.h>
 
-struct task {
-	const struct task_env *env;
-	pb_task *obj;              /* as assigned, with our status */
-	struct strv image_peers;
-	struct image *image;
-	struct image_job *image_job;
-	struct container *container;
-	const struct net_attachment *network; /* what a container can be made with; until net_detach() */
-	bool attached;             /* there is something to detach */
-	bool network_lost, draining, drained;
-	enum task_op op;
-	int64_t step_began;        /* mono ns: of the step of its start that is under way */
-	bool assigned, saved, running, created, frozen, advancing, again;
-	bool stopping;             /* this agent has sent the stop signal */
-	bool stop_asked;           /* somebody has: an earlier agent counts, too */
-};
-
 /* ---------------------------------------------------------------- status */
 
-static pb_task_status *status_of(struct task *t)
-{
-	return t->obj->status;
-}
-
 /* Save what a restart must know; progress below STARTING is found again by itself. */
-static void save(struct task *t)
+void task_save(struct task *t)
 {
 	taskdb_put(t->env->db, t->obj, NULL, NULL);
 }
 
-static void set_state(struct task *t, int state, const char *message, const char *err)
+void task_set_state(struct task *t, int state, const char *message, const char *err)
 {
-	pb_task_status *s = status_of(t);
+	pb_task_status *s = task_status_of(t);
 
 	if (state <= (int)s->state)
 		return;
@@ -52,32 +30,30 @@ static void set_state(struct task *t, int state, const char *message, const char
 	pb_set_str(&s->message, message);
 	pb_set_str(&s->err, err);
 	if (state >= TASK_STARTING)
-		save(t);
+		task_save(t);
 	log_info("task_state", kv_str("task", t->obj->id), kv_str("service", t->obj->service_name),
 		 kv_str("to", pb_task_state_name(state)), kv_str("error", err ? err : ""));
 	t->env->on_status(t->env->data, t);
 }
 
 /* An error before STARTING rejects the task, one at or after it fails it (Swarm's rule). */
-static void set_failed(struct task *t, const struct error *err)
+void task_set_failed(struct task *t, const struct error *err)
 {
-	bool rejected = status_of(t)->state < TASK_STARTING;
+	bool rejected = task_status_of(t)->state < TASK_STARTING;
 
-	set_state(t, rejected ? TASK_REJECTED : TASK_FAILED, rejected ? "preparing" : "starting", err->msg);
+	task_set_state(t, rejected ? TASK_REJECTED : TASK_FAILED, rejected ? "preparing" : "starting", err->msg);
 }
 
 /* ---------------------------------------------------------------- steps */
 
-static void advance(struct task *t);
-
-static void step_begin(struct task *t, enum task_op op)
+void task_step_begin(struct task *t, enum task_op op)
 {
 	t->op = op;
 	t->step_began = clock_mono_ns();
 }
 
 /* What was given up is neither a success nor a failure. */
-static void step_end(struct task *t, enum start_phase phase, const struct error *err)
+void task_step_end(struct task *t, enum start_phase phase, const struct error *err)
 {
 	t->op = OP_NONE;
 	if (!err || err->code != ERR_CANCELLED)
@@ -93,13 +69,13 @@ static void on_saved(void *data, const struct error *err)
 	if (t->frozen)
 		return;
 	if (err)
-		set_failed(t, err);
-	advance(t);
+		task_set_failed(t, err);
+	task_advance(t);
 }
 
 static void do_accept(struct task *t)
 {
-	set_state(t, TASK_ACCEPTED, "accepted", NULL);
+	task_set_state(t, TASK_ACCEPTED, "accepted", NULL);
 	t->op = OP_SAVE;
 	taskdb_put(t->env->db, t->obj, on_saved, t);
 }
@@ -115,7 +91,7 @@ static void on_image(void *data, struct image *image, const struct error *err)
 {
 	struct task *t = data;
 
-	step_end(t, START_IMAGE, err);
+	task_step_end(t, START_IMAGE, err);
 	t->image_job = NULL;
 	if (t->frozen)
 		return;
@@ -123,9 +99,10 @@ static void on_image(void *data, struct image *image, const struct error *err)
 		t->image = image_ref(image);
 		if (str_empty(t->obj->spec->container->image_digest)) /* a tag may move on; this task stays with it */
 			pb_set_str(&t->obj->spec->container->image_digest, image->digest);
+		task_resolve_health(t);
 	} else if (err->code != ERR_CANCELLED)
-		set_failed(t, err);
-	advance(t);
+		task_set_failed(t, err);
+	task_advance(t);
 }
 
 static void do_prepare(struct task *t)
@@ -140,12 +117,12 @@ static void do_prepare(struct task *t)
 		.peers = (const char *const *)t->image_peers.v,
 	};
 
-	set_state(t, TASK_PREPARING, "preparing", NULL);
+	task_set_state(t, TASK_PREPARING, "preparing", NULL);
 	if (!t->env->exec_ready(t->env->data, &err)) {
-		set_failed(t, &err);
+		task_set_failed(t, &err);
 		return;
 	}
-	step_begin(t, OP_IMAGE);
+	task_step_begin(t, OP_IMAGE);
 	t->image_job = image_ensure(t->env->images, &want, on_image_progress, on_image, t);
 }
 
@@ -155,11 +132,17 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 	char why[128] = "";
 
 	t->running = false;
-	status_of(t)->exit_code = end->exit_code;
-	status_of(t)->pid = 0;
+	task_unwatch_serving(t);
+	task_status_of(t)->exit_code = end->exit_code;
+	task_status_of(t)->pid = 0;
+	if (t->unhealthy && !t->stop_asked) {
+		task_set_state(t, TASK_FAILED, "unhealthy", t->unhealthy);
+		task_advance(t);
+		return;
+	}
 	if (t->network_lost && !t->stop_asked) {
-		set_state(t, TASK_FAILED, "lost", "the task's network namespace was removed by hand");
-		advance(t);
+		task_set_state(t, TASK_FAILED, "lost", "the task's network namespace was removed by hand");
+		task_advance(t);
 		return;
 	}
 	if (end->oom_killed)
@@ -167,56 +150,8 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 			 end->exit_code);
 	else if (end->exit_code != 0 && !t->stop_asked)
 		snprintf(why, sizeof(why), "task: non-zero exit (%d)", end->exit_code);
-	set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), t->stop_asked ? "shutdown" : "finished", why);
-	advance(t);
-}
-
-/* ---- network */
-
-static void on_attached(void *data, const struct net_attachment *attachment, const struct error *err)
-{
-	struct task *t = data;
-
-	if (t->frozen || t->op != OP_NETWORK) /* given up: the answer to net_detach() follows */
-		return;
-	step_end(t, START_NETWORK, err);
-	t->attached = err == NULL;
-	t->network = attachment;
-	if (err)
-		set_failed(t, err);
-	advance(t);
-}
-
-static void do_attach(struct task *t)
-{
-	struct error err = ERROR_INIT;
-
-	if (!t->env->net_ready(t->env->data, &err)) {
-		set_failed(t, &err);
-		return;
-	}
-	step_begin(t, OP_NETWORK);
-	net_attach(t->env->net, t->obj, on_attached, t);
-}
-
-static void on_detached(void *data, const struct error *err)
-{
-	struct task *t = data;
-
-	if (t->frozen)
-		return;
-	if (err)
-		log_error("network_detach", kv_str("task", t->obj->id), kv_err(err));
-	t->op = OP_NONE;
-	advance(t);
-}
-
-static void do_detach(struct task *t)
-{
-	t->op = OP_DETACH;
-	t->attached = false;
-	t->network = NULL;
-	net_detach(t->env->net, t->obj->id, on_detached, t);
+	task_set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), t->stop_asked ? "shutdown" : "finished", why);
+	task_advance(t);
 }
 
 static void do_cancel(struct task *t)
@@ -224,27 +159,7 @@ static void do_cancel(struct task *t)
 	if (t->op == OP_IMAGE)
 		image_job_cancel(t->image_job);
 	else
-		do_detach(t);
-}
-
-static void on_drained(void *data, const struct error *err)
-{
-	struct task *t = data;
-
-	if (t->frozen)
-		return;
-	if (err)
-		log_warn("network_drain", kv_str("task", t->obj->id), kv_err(err));
-	t->draining = false;
-	t->drained = true;
-	advance(t);
-}
-
-/* From here on its end is what was asked for, however it comes about. */
-static void do_drain(struct task *t)
-{
-	t->draining = t->stop_asked = true;
-	net_drain(t->env->net, t->obj->id, task_drain_ns(t->obj->spec->container->stop_grace_period), on_drained, t);
+		task_detach(t);
 }
 
 /* ---- container */
@@ -253,20 +168,20 @@ static void on_created(void *data, struct container *c, const struct error *err)
 {
 	struct task *t = data;
 
-	step_end(t, START_MOUNTS, err);
+	task_step_end(t, START_MOUNTS, err);
 	if (err) {
 		t->container = NULL;
-		set_failed(t, err);
+		task_set_failed(t, err);
 	} else {
 		t->created = true;
-		pb_set_str(&status_of(t)->container_id, container_task_id(c));
+		pb_set_str(&task_status_of(t)->container_id, container_task_id(c));
 	}
-	advance(t);
+	task_advance(t);
 }
 
 static void do_create(struct task *t)
 {
-	step_begin(t, OP_CREATE);
+	task_step_begin(t, OP_CREATE);
 	t->container = container_create(t->env->exec, t->obj, t->image, t->network, on_exit_of_container, on_created, t);
 }
 
@@ -274,30 +189,31 @@ static void on_started(void *data, struct container *c, const struct error *err)
 {
 	struct task *t = data;
 
-	step_end(t, START_RUNTIME, err);
+	task_step_end(t, START_RUNTIME, err);
 	if (err) {
-		set_failed(t, err);
-	} else if (status_of(t)->state < TASK_RUNNING) {
+		task_set_failed(t, err);
+	} else if (task_status_of(t)->state < TASK_RUNNING) {
 		t->running = true;
-		status_of(t)->pid = container_pid(c);
+		task_status_of(t)->pid = container_pid(c);
 		task_stats_started(t->env->stats, t->obj);
-		set_state(t, TASK_RUNNING, "started", NULL);
+		task_watch_serving(t, false);
 	}
-	advance(t);
+	task_advance(t);
 }
 
 static void do_start(struct task *t)
 {
-	set_state(t, TASK_STARTING, "starting", NULL);
-	step_begin(t, OP_START);
+	task_set_state(t, TASK_STARTING, "starting", NULL);
+	task_step_begin(t, OP_START);
 	container_start(t->container, on_started);
 }
 
 static void do_stop(struct task *t)
 {
 	t->stopping = true;
-	if (!t->network_lost)
+	if (!t->network_lost && !t->unhealthy)
 		t->stop_asked = true;
+	task_unwatch_serving(t);
 	container_stop(t->container, t->obj->spec->container->stop_grace_period);
 }
 
@@ -310,7 +226,7 @@ static void on_removed(void *data, struct container *c, const struct error *err)
 	t->op = OP_NONE;
 	t->container = NULL;
 	t->created = false;
-	advance(t);
+	task_advance(t);
 }
 
 static void do_remove(struct task *t)
@@ -341,6 +257,8 @@ static struct task_facts facts_of(const struct task *t)
 		.has_network = t->network != NULL,
 		.attached = t->attached,
 		.network_lost = t->network_lost,
+		.ready = t->ready,
+		.unhealthy = t->unhealthy != NULL,
 		.draining = t->draining,
 		.drained = t->drained,
 		.state = (int)t->obj->status->state,
@@ -370,19 +288,22 @@ static bool step(struct task *t)
 		do_prepare(t);
 		return true;
 	case ACT_ATTACH:
-		do_attach(t);
+		task_attach(t);
 		return true;
 	case ACT_CREATE:
 		do_create(t);
 		return true;
 	case ACT_READY:
-		set_state(t, TASK_READY, "ready", NULL);
+		task_set_state(t, TASK_READY, "ready", NULL);
 		return true;
 	case ACT_START:
 		do_start(t);
 		return true;
+	case ACT_RUNNING:
+		task_set_state(t, TASK_RUNNING, t->ready_message, NULL);
+		return true;
 	case ACT_DRAIN:
-		do_drain(t);
+		task_drain(t);
 		return true;
 	case ACT_STOP:
 		do_stop(t);
@@ -391,10 +312,10 @@ static bool step(struct task *t)
 		do_cancel(t);
 		return false;
 	case ACT_SHUTDOWN:
-		set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
+		task_set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
 		return true;
 	case ACT_DETACH:
-		do_detach(t);
+		task_detach(t);
 		return true;
 	case ACT_REMOVE:
 		do_remove(t);
@@ -407,7 +328,7 @@ static bool step(struct task *t)
 }
 
 /* Steps may call back at once: `again` keeps one loop going instead of recursing. */
-static void advance(struct task *t)
+void task_advance(struct task *t)
 {
 	if (t->frozen)
 		return;
@@ -442,7 +363,7 @@ struct task *task_new(const struct task_env *env, const Skein__Assignment *assig
 		t->obj->status = pb_new(&skein__task_status__descriptor);
 	t->assigned = true;
 	take_peers(t, assignment);
-	advance(t);
+	task_advance(t);
 	return t;
 }
 
@@ -450,9 +371,9 @@ struct task *task_new(const struct task_env *env, const Skein__Assignment *assig
 static void lost(struct task *t, enum container_found found)
 {
 	if (t->stop_asked)
-		set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
+		task_set_state(t, TASK_SHUTDOWN, "shutdown", NULL);
 	else
-		set_state(t, TASK_FAILED, "lost", found == CONTAINER_CREATED
+		task_set_state(t, TASK_FAILED, "lost", found == CONTAINER_CREATED
 			  ? "the agent ended while the container was being started"
 			  : "the container is gone: the host was restarted or it was removed by hand");
 }
@@ -461,15 +382,16 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 		       const struct container_exit *end)
 {
 	struct task *t = data;
-	int state = (int)status_of(t)->state;
+	int state = (int)task_status_of(t)->state;
 
 	t->op = OP_NONE;
 	t->created = true;
 	if (found == CONTAINER_RUNNING) {
 		t->running = true;
 		t->network_lost = net_wanted(t->obj) && !t->attached;
-		status_of(t)->pid = container_pid(c);
-		set_state(t, TASK_RUNNING, "started", NULL);
+		task_status_of(t)->pid = container_pid(c);
+		task_set_state(t, TASK_STARTING, "starting", NULL); /* what was saved may be older */
+		task_watch_serving(t, true);
 	} else if (found == CONTAINER_EXITED && state <= TASK_RUNNING) {
 		on_exit_of_container(t, c, end);
 		return;
@@ -485,7 +407,7 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 		do_remove(t); /* half-prepared: begin again */
 		return;
 	}
-	advance(t);
+	task_advance(t);
 }
 
 /*
@@ -528,6 +450,7 @@ struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 
 static void let_go(struct task *t)
 {
+	task_unwatch_serving(t);
 	if (t->container)
 		container_forget(t->container);
 	t->container = NULL;
@@ -550,6 +473,8 @@ void task_free(struct task *t)
 	let_go(t);
 	strv_fini(&t->image_peers);
 	pb_free(t->obj);
+	free(t->ready_message);
+	free(t->unhealthy);
 	free(t);
 }
 
@@ -562,22 +487,22 @@ void task_assign(struct task *t, const Skein__Assignment *assignment)
 		t->obj->desired = assignment->task->desired;
 	take_peers(t, assignment);
 	if (changed && t->saved)
-		save(t);
+		task_save(t);
 	/* The manager may have missed the latest status (it was being written when it failed over). */
-	if (assignment->task->status && assignment->task->status->state < status_of(t)->state)
+	if (assignment->task->status && assignment->task->status->state < task_status_of(t)->state)
 		t->env->on_status(t->env->data, t);
-	advance(t);
+	task_advance(t);
 }
 
 void task_unassign(struct task *t)
 {
 	t->assigned = false;
-	advance(t);
+	task_advance(t);
 }
 
 void task_kick(struct task *t)
 {
-	advance(t);
+	task_advance(t);
 }
 
 const char *task_id(const struct task *t)

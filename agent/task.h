@@ -36,6 +36,8 @@ struct task_facts {
 	bool network_lost;    /* its namespace was removed under the running container */
 	bool has_container;   /* created, whatever became of it */
 	bool running;         /* its process runs */
+	bool ready;           /* and serves, or that is not waited for (any longer) */
+	bool unhealthy;       /* its check has failed too often */
 	bool draining;        /* it is being taken out of balancing */
 	bool drained;
 	bool stopping;        /* the stop signal is on its way */
@@ -51,6 +53,7 @@ enum task_action {
 	ACT_CREATE,           /* build the container */
 	ACT_READY,            /* PREPARING -> READY */
 	ACT_START,            /* READY -> STARTING, run it */
+	ACT_RUNNING,          /* STARTING -> RUNNING: from now on it gets connections */
 	ACT_DRAIN,            /* take it out of balancing before it is stopped */
 	ACT_STOP,             /* ask the container to end */
 	ACT_CANCEL,           /* stop fetching the image, or waiting for the network */
@@ -65,13 +68,14 @@ enum task_action task_decide(const struct task_facts *facts);
 /* State that follows from how the process ended: COMPLETE, FAILED or SHUTDOWN (it was told to stop). */
 int task_state_of_exit(int exit_code, bool stop_was_asked);
 
-/* How long a task may be drained before its stop signal, ns: the grace period, at most 5 s. */
-int64_t task_drain_ns(int64_t grace_ns);
+/* How long a task may be drained before its stop signal, ns: the grace period, at most 5 s, at most 1 s when unhealthy. */
+int64_t task_drain_ns(int64_t grace_ns, bool unhealthy);
 
 /* ---------------------------------------------------------------- carrying out */
 
 /* What tasks need of their node; lives as long as any task. */
 struct task_env {
+	uv_loop_t *loop;
 	struct exec *exec;
 	struct image_store *images;
 	struct net *net;

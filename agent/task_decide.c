@@ -4,12 +4,15 @@
 #include "common/mem.h"
 
 #define DRAIN_MAX_NS (5 * NS_PER_SEC)
+/* Whoever waits for an answer of it may wait for ever. */
+#define UNHEALTHY_DRAIN_NS NS_PER_SEC
 
 static enum task_action decide_running(const struct task_facts *f)
 {
 	if (f->stopping || f->draining)
 		return ACT_NONE;
-	return f->wants_network && !f->network_lost && !f->drained ? ACT_DRAIN : ACT_STOP;
+	/* Nobody has sent it anything before it was RUNNING. */
+	return f->wants_network && !f->network_lost && !f->drained && f->state >= TASK_RUNNING ? ACT_DRAIN : ACT_STOP;
 }
 
 static enum task_action decide_stop(const struct task_facts *f)
@@ -37,6 +40,8 @@ static enum task_action decide_go(const struct task_facts *f)
 		return ACT_READY;
 	if (f->state == TASK_READY && f->desired >= TASK_RUNNING)
 		return ACT_START;
+	if (f->state == TASK_STARTING && f->running && f->ready)
+		return ACT_RUNNING;
 	return ACT_NONE;
 }
 
@@ -56,7 +61,7 @@ enum task_action task_decide(const struct task_facts *f)
 {
 	if (f->state > TASK_RUNNING)
 		return decide_ended(f);
-	if (!f->assigned || f->desired > TASK_RUNNING || f->network_lost)
+	if (!f->assigned || f->desired > TASK_RUNNING || f->network_lost || f->unhealthy)
 		return decide_stop(f);
 	return decide_go(f);
 }
@@ -68,7 +73,7 @@ int task_state_of_exit(int exit_code, bool stop_was_asked)
 	return exit_code == 0 ? TASK_COMPLETE : TASK_FAILED;
 }
 
-int64_t task_drain_ns(int64_t grace_ns)
+int64_t task_drain_ns(int64_t grace_ns, bool unhealthy)
 {
-	return MAX(MIN(grace_ns, DRAIN_MAX_NS), 0);
+	return MAX(MIN(grace_ns, unhealthy ? UNHEALTHY_DRAIN_NS : DRAIN_MAX_NS), 0);
 }

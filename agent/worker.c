@@ -115,6 +115,7 @@ struct worker *worker_new(const struct worker_options *options)
 
 	w->o = *options;
 	w->env = (struct task_env){
+		.loop = options->loop,
 		.exec = options->exec,
 		.images = options->images,
 		.net = options->net,

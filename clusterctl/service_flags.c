@@ -32,6 +32,22 @@
 	 .help = "signal that stops a container (the image's, else SIGTERM)"},                     \
 	{"stop-grace-period", 0, F(DURATION, stop_grace_period), .def = DEF("10s"),                \
 	 .help = "wait before SIGKILL"},                                                           \
+	{"health-cmd", 0, F(STR, health_cmd), .arg = "COMMAND",                                    \
+	 .help = "command that the container's shell runs to find out whether it serves (the image's)"}, \
+	{"health-interval", 0, F(DURATION, health_interval),                                       \
+	 .help = "time between health checks (the image's, else 30s)"},                            \
+	{"health-timeout", 0, F(DURATION, health_timeout),                                         \
+	 .help = "longest time of one health check (the image's, else 30s)"},                      \
+	{"health-retries", 0, F(U64, health_retries), .max = 1000000,                              \
+	 .help = "failures in a row that make a container unhealthy (the image's, else 3)"},       \
+	{"health-start-period", 0, F(DURATION, health_start_period),                               \
+	 .help = "time in which failures do not count, until one check has succeeded (the image's, else 0s)"}, \
+	{"health-start-interval", 0, F(DURATION, health_start_interval),                           \
+	 .help = "longest time between checks until one has succeeded (the image's, else 5s)"},    \
+	{"no-healthcheck", 0, F(BOOL, no_healthcheck),                                             \
+	 .help = "no health check, whatever the image says"},                                      \
+	{"ready-wait", 0, F(DURATION, ready_wait), .def = DEF("10s"),                              \
+	 .help = "without a health check: wait at most so long until the container listens on its ports (0s = do not wait)"}, \
 	{"oom-score-adj", 0, F(I64, oom_score_adj), .min = (uint64_t)-1000, .max = 1000,           \
 	 .help = "preference of the kernel's OOM killer"},                                         \
 	{"limit-cpu", 0, F(CPUS, limit_cpu),                                                       \

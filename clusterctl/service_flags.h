@@ -27,6 +27,12 @@ struct service_flags {
 	bool tty, init, read_only;
 	int64_t stop_grace_period, oom_score_adj;
 
+	char *health_cmd;
+	int64_t health_interval, health_timeout, health_start_period, health_start_interval;
+	uint64_t health_retries;
+	bool no_healthcheck;
+	int64_t ready_wait;
+
 	struct strv env, env_rm, env_file;
 	struct strv labels, labels_rm, container_labels, container_labels_rm;
 	struct strv groups, groups_rm, mounts, mounts_rm, ulimits, ulimits_rm, sysctls, sysctls_rm;
@@ -85,6 +91,9 @@ int spec_add_net(pb_service_spec *spec, const struct service_flags *flags, const
 		 struct error *err);
 int spec_remove_net(pb_service_spec *spec, const struct service_flags *flags, struct error *err);
 void spec_set_endpoint_mode(pb_service_spec *spec, const char *mode);
+/* spec_health.c: how it is found out that a container serves. */
+int spec_apply_health(pb_container_spec *container, const struct option_def *defs, const struct service_flags *flags,
+		      const struct option_seen *seen, struct error *err);
 int spec_set_image(pb_container_spec *container, const char *flag, const char *image,
 		   struct error *err);
 /* In a refusal by the manager, put the flag of `defs` in place of the field that it sets. */

@@ -108,6 +108,27 @@ static void put_mounts(FILE *out, const pb_container_spec *c)
 	}
 }
 
+static void put_span(FILE *out, const char *name, int64_t ns)
+{
+	if (ns)
+		put_duration(out, name, ns);
+}
+
+/* Only what the service says itself; the rest is the image's. */
+static void put_health(FILE *out, const pb_health_check *h)
+{
+	if (!h)
+		return;
+	fputs("Health check:\n", out);
+	put_strings(out, "Test", h->test, h->n_test);
+	put_span(out, "Interval", h->interval);
+	put_span(out, "Timeout", h->timeout);
+	if (h->retries)
+		put(out, 1, "Retries", "%u", h->retries);
+	put_span(out, "Start period", h->start_period);
+	put_span(out, "Start interval", h->start_interval);
+}
+
 static void put_container(FILE *out, const pb_container_spec *c)
 {
 	fputs("Container:\n", out);
@@ -126,6 +147,7 @@ static void put_container(FILE *out, const pb_container_spec *c)
 	put(out, 1, "Root", "%s", c->read_only ? "read-only" : "");
 	put(out, 1, "Stop signal", "%s", c->stop_signal);
 	put_duration(out, "Stop grace period", c->stop_grace_period);
+	put_duration(out, "Ready wait", c->ready_wait);
 	put_strings(out, "Capabilities added", c->cap_add, c->n_cap_add);
 	put_strings(out, "Capabilities dropped", c->cap_drop, c->n_cap_drop);
 	put_strings(out, "Name servers", c->dns_servers, c->n_dns_servers);
@@ -258,6 +280,8 @@ void service_pretty(const void *msg, FILE *out)
 		put_placement(out, spec->task->placement);
 		if (spec->task->container)
 			put_container(out, spec->task->container);
+		if (spec->task->container)
+			put_health(out, spec->task->container->health);
 		if (spec->task->resources) {
 			put_resources(out, "Reservations", spec->task->resources->reservations);
 			put_resources(out, "Limits", spec->task->resources->limits);

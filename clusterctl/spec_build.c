@@ -93,6 +93,8 @@ static void apply_container(pb_container_spec *c, const struct service_flags *f,
 		pb_set_str(&c->stop_signal, f->stop_signal);
 	if (given(s, "stop-grace-period"))
 		c->stop_grace_period = f->stop_grace_period;
+	if (given(s, "ready-wait"))
+		c->ready_wait = f->ready_wait;
 	if (given(s, "oom-score-adj"))
 		c->oom_score_adj = (int32_t)f->oom_score_adj;
 }
@@ -202,6 +204,8 @@ int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
 	if (f->entrypoint && given(&s, "entrypoint") &&
 	    set_words(&container->n_command, &container->command, "entrypoint", f->entrypoint,
 		      err) < 0)
+		return -1;
+	if (spec_apply_health(container, defs, f, seen, err) < 0)
 		return -1;
 	if (f->args && set_words(&container->n_args, &container->args, "args", f->args, err) < 0)
 		return -1;

@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#define HEALTH_SHOWN_MAX 200
+
 static const char *node_name(const pb_node *node)
 {
 	if (!node)
@@ -37,6 +39,27 @@ static bool waits_for_network(const pb_task *task)
 	return task_state(task) == TASK_NEW && task->status && !str_empty(task->status->err);
 }
 
+/* What its check says while it is not (or no longer) fine. */
+static void add_health(struct strbuf *out, const pb_task_health *health)
+{
+	static const char *const names[] = {"", "starting", "healthy", "unhealthy"};
+
+	if (!health || health->state == HEALTH_NONE || (size_t)health->state >= ARRAY_SIZE(names))
+		return;
+	strbuf_printf(out, "; health: %s", names[health->state]);
+	if (health->checked_at && (health->failing_streak || health->state != HEALTH_HEALTHY))
+		strbuf_printf(out, ", last check exit %d%s%.*s", health->exit_code, *health->output ? ": " : "", HEALTH_SHOWN_MAX,
+			      health->output);
+}
+
+/* Nothing to say but that it runs. */
+static bool is_plain(const pb_task *task)
+{
+	const char *message = task->status->message;
+
+	return str_empty(message) || str_eq(message, "started") || str_eq(message, "healthy");
+}
+
 static void summarise_live(struct strbuf *out, const pb_task *task, const pb_node *node, int64_t now)
 {
 	char since[STR_HUMAN_MAX];
@@ -50,10 +73,12 @@ static void summarise_live(struct strbuf *out, const pb_task *task, const pb_nod
 	}
 	str_duration_human(now - task->status->at, since);
 	if (state == TASK_RUNNING)
-		strbuf_printf(out, "runs on %s for %s", node_name(node), since);
+		strbuf_printf(out, "runs on %s for %s%s%s", node_name(node), since, is_plain(task) ? "" : ": ",
+			      is_plain(task) ? "" : task->status->message);
 	else
 		strbuf_printf(out, "is on %s, %s for %s (%s)", node_name(node), pb_task_state_name(state), since,
 			      task->status->message);
+	add_health(out, task->status->health);
 	if (task->start_after > now)
 		strbuf_printf(out, "; starts in %s (restart delay)", str_duration(task->start_after - now, since));
 	if (node && node->status && (int)node->status->state == NODE_DOWN)

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
@@ -85,13 +86,15 @@ static struct nl_msg *dump_of(uint8_t family, const struct conntrack_flow *only)
 
 /* ---------------------------------------------------------------- what the dump says */
 
-/* The flows' original tuples, as they came: attributes behind each other. */
+/* The flows' original tuples, as they came: attributes behind each other, and their ids. */
 struct tuples {
 	uint8_t family;
 	const struct conntrack_flow *flows; /* of this family, by address */
 	size_t n;
 	uint8_t *bytes;
 	size_t len;
+	uint32_t *ids; /* as they came, too */
+	size_t n_ids;
 };
 
 static int by_address(const void *a, const void *b)
@@ -111,17 +114,24 @@ static bool has_value(struct nlattr *a, const void *value, size_t len)
 	return a && (size_t)nla_len(a) == len && memcmp(nla_data(a), value, len) == 0;
 }
 
-static bool fits(const struct conntrack_flow *f, struct nlattr *proto)
+static bool is_answered(struct nlattr *status)
+{
+	return !status || nla_len(status) < (int)sizeof(uint32_t) || ntohl(nla_get_u32(status)) & IPS_SEEN_REPLY;
+}
+
+static bool fits(const struct conntrack_flow *f, struct nlattr *proto, struct nlattr *status)
 {
 	uint16_t port = htons(f->port);
 
+	if (f->unanswered && is_answered(status))
+		return false;
 	if (f->protocol && !has_value(find_in(proto, CTA_PROTO_NUM), &f->protocol, 1))
 		return false;
 	return !f->protocol || !f->port || has_value(find_in(proto, CTA_PROTO_SRC_PORT), &port, sizeof(port));
 }
 
 /* Is it one of those that are to be forgotten, by the source of its replies? */
-static bool is_wanted(const struct tuples *t, struct nlattr *reply)
+static bool is_wanted(const struct tuples *t, struct nlattr *reply, struct nlattr *status)
 {
 	struct conntrack_flow key = {.address.family = t->family};
 	struct nlattr *source = find_in(find_in(reply, CTA_TUPLE_IP), address_attr(&key));
@@ -135,7 +145,7 @@ static bool is_wanted(const struct tuples *t, struct nlattr *reply)
 	while (f && f > t->flows && by_address(f - 1, &key) == 0)
 		f--;
 	for (; f && f < t->flows + t->n && by_address(f, &key) == 0; f++)
-		if (fits(f, find_in(reply, CTA_TUPLE_PROTO)))
+		if (fits(f, find_in(reply, CTA_TUPLE_PROTO), status))
 			return true;
 	return false;
 }
@@ -144,17 +154,21 @@ static bool on_flow(void *data, const struct nlmsghdr *nlh, struct error *err)
 {
 	struct tuples *t = data;
 	struct nlmsghdr *h = (struct nlmsghdr *)nlh;
-	struct nlattr *a;
+	struct nlattr *a, *id;
 
 	if (!nlsock_header(nlh, sizeof(struct nfgenmsg)))
 		return true;
 	a = nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_ORIG);
-	if (!a || nla_total_size(nla_len(a)) > TUPLE_MAX ||
-	    !is_wanted(t, nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_REPLY)))
+	id = nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_ID);
+	if (!a || !id || nla_len(id) != sizeof(*t->ids) || nla_total_size(nla_len(a)) > TUPLE_MAX ||
+	    !is_wanted(t, nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_TUPLE_REPLY),
+		       nlmsg_find_attr(h, sizeof(struct nfgenmsg), CTA_STATUS)))
 		return true;
 	t->bytes = xrealloc(t->bytes, t->len + (size_t)nla_total_size(nla_len(a)));
 	memcpy(t->bytes + t->len, a, (size_t)nla_attr_size(nla_len(a)));
 	t->len += (size_t)nla_total_size(nla_len(a));
+	t->ids = xreallocarray(t->ids, t->n_ids + 1, sizeof(*t->ids));
+	t->ids[t->n_ids++] = nla_get_u32(id);
 	return true;
 }
 
@@ -171,12 +185,14 @@ static void delete_all(struct nlsock *nl, const struct tuples *t, struct error *
 	struct nlsock_batch b;
 
 	nlsock_batch_init(&b, nl, on_failed, err);
-	for (size_t at = 0; at < t->len;) {
+	for (size_t at = 0, i = 0; at < t->len; i++) {
 		const struct nlattr *a = (const struct nlattr *)(t->bytes + at);
 		struct nl_msg *msg =
 			nlsock_batch_begin(&b, type_of(IPCTNL_MSG_CT_DELETE), 0, &header, sizeof(header));
 
+		/* The client may have begun another connection from the same port meanwhile: that one has another id. */
 		nla_put(msg, CTA_TUPLE_ORIG | NLA_F_NESTED, nla_len(a), nla_data(a));
+		nla_put_u32(msg, CTA_ID, t->ids[i]);
 		nlsock_batch_add(&b, 0, ENOENT, 0, 0); /* ended meanwhile */
 		at += (size_t)nla_total_size(nla_len(a));
 	}
@@ -197,6 +213,7 @@ static void forget_family(struct nlsock *nl, uint8_t family, const struct conntr
 		*err = local;
 	delete_all(nl, &t, err);
 	free(t.bytes);
+	free(t.ids);
 }
 
 /* Those of one family, by address; their addresses as those of hosts. */

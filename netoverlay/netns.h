@@ -61,9 +61,16 @@ int netns_run(struct netns *ns, void (*fn)(void *data), void *data, struct error
 int netns_watch_open(struct netns *ns, struct error *err);
 bool netns_watch_read(struct netns *ns);
 
-/* TCP connections (IPv4 and IPv6) in state ESTABLISHED, FIN_WAIT or CLOSE_WAIT whose local port is one of ports;
- * n_ports 0 = any port that is also listened on. sock_diag(7). */
+/* TCP connections (IPv4 and IPv6) that somebody may still lose something by (from SYN_RECV to LAST_ACK, also those that
+ * nobody has accepted yet), with others than the namespace itself, whose local port is one of ports; n_ports 0 = any port
+ * that is also listened on. sock_diag(7). */
 int netns_tcp_connections(struct netns *ns, const uint16_t *ports, size_t n_ports, unsigned *ret, struct error *err);
+
+/* Which of these TCP ports somebody listens on, so that it can be reached from outside (not on a loopback address only). */
+int netns_tcp_listening(struct netns *ns, const uint16_t *ports, size_t n_ports, bool *ret_each, struct error *err);
+
+/* TCP connections that were accepted by the kernel there since the namespace began. */
+int netns_tcp_accepted(struct netns *ns, uint64_t *ret, struct error *err);
 
 /* What this kernel can do, tried out in a namespace of its own. */
 struct netns_features {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define STOP_GRACE_DEFAULT_NS (10 * NS_PER_SEC)
+#define READY_WAIT_DEFAULT_NS (10 * NS_PER_SEC)
 #define RESTART_DELAY_DEFAULT_NS (5 * NS_PER_SEC)
 #define UPDATE_MONITOR_DEFAULT_NS (5 * NS_PER_SEC)
 
@@ -260,8 +261,10 @@ static void task_spec_defaults(pb_task_spec *task)
 	pb_container_spec *container = ensure(&task->container, &skein__container_spec__descriptor);
 	pb_restart_policy *restart = ensure(&task->restart, &skein__restart_policy__descriptor);
 
-	if (container)
+	if (container) {
 		container->stop_grace_period = STOP_GRACE_DEFAULT_NS;
+		container->ready_wait = READY_WAIT_DEFAULT_NS;
+	}
 	if (restart) {
 		restart->condition = (Skein__RestartCondition)RESTART_ANY;
 		restart->delay = RESTART_DELAY_DEFAULT_NS;

@@ -34,6 +34,8 @@ typedef Skein__Task pb_task;
 typedef Skein__TaskSpec pb_task_spec;
 typedef Skein__TaskStatus pb_task_status;
 typedef Skein__ContainerSpec pb_container_spec;
+typedef Skein__HealthCheck pb_health_check;
+typedef Skein__TaskHealth pb_task_health;
 typedef Skein__Mount pb_mount;
 typedef Skein__Ulimit pb_ulimit;
 typedef Skein__RestartPolicy pb_restart_policy;
@@ -73,6 +75,11 @@ typedef Skein__NetEndpoint pb_net_endpoint;
 #define TASK_REJECTED SKEIN__TASK_STATE__TASK_REJECTED
 #define TASK_REMOVE SKEIN__TASK_STATE__TASK_REMOVE
 #define TASK_ORPHANED SKEIN__TASK_STATE__TASK_ORPHANED
+
+#define HEALTH_NONE SKEIN__HEALTH_STATE__HEALTH_NONE
+#define HEALTH_STARTING SKEIN__HEALTH_STATE__HEALTH_STARTING
+#define HEALTH_HEALTHY SKEIN__HEALTH_STATE__HEALTH_HEALTHY
+#define HEALTH_UNHEALTHY SKEIN__HEALTH_STATE__HEALTH_UNHEALTHY
 
 #define NODE_UNKNOWN SKEIN__NODE_STATE__NODE_UNKNOWN
 #define NODE_DOWN SKEIN__NODE_STATE__NODE_DOWN

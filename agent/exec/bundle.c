@@ -345,6 +345,23 @@ json_t *bundle_build(const struct bundle_input *in, struct error *err)
 			 bundle_mounts(in), "linux", kernel);
 }
 
+json_t *bundle_check(const json_t *config, const pb_health_check *check)
+{
+	static const char *const shell[] = {"/bin/sh", "-c"};
+	json_t *process, *args;
+
+	if (!check || check->n_test < 2)
+		return NULL;
+	process = json_copy(json_object_get(config, "process"));
+	args = json_array();
+	for (size_t i = 0; str_eq(check->test[0], "CMD-SHELL") && i < ARRAY_SIZE(shell); i++)
+		json_array_append_new(args, json_string(shell[i]));
+	add_all(args, check->test + 1, check->n_test - 1);
+	json_object_set_new(process, "args", args);
+	json_object_set_new(process, "terminal", json_false());
+	return process;
+}
+
 static void replace_all(struct strbuf *out, const char *text, const char *from, const char *to)
 {
 	const char *hit;

@@ -49,5 +49,7 @@ int bundle_stop_signal(const pb_task *task, const struct image *image, int *ret_
 
 /* Returns NULL on error. Errors: ERR_INVALID names the field, its value and what is accepted. */
 json_t *bundle_build(const struct bundle_input *in, struct error *err);
+/* The process of a health check, after the container's own in its config; NULL when the task has none. A new reference. */
+json_t *bundle_check(const json_t *config, const pb_health_check *check);
 /* The text of config.json. Yours. */
 char *bundle_text(const json_t *config);

@@ -16,6 +16,7 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define KERNEL_FILE_MAX (256 * 1024)
+#define PROC_STAT_MAX 4096
 #define KILL_TRIES 50
 #define KILL_WAIT_US 2000
 
@@ -99,20 +100,38 @@ bool cgroup_oom_killed(enum cgroup_mode mode, const char *path)
 	return counted_oom_kill(file);
 }
 
-static void kill_members(const char *dir)
+/* proc(5): pgrp and session stand behind the name, which may hold anything, and three more fields. */
+static bool belongs_to(pid_t pid, int64_t leader)
+{
+	_cleanup_free_ char *file = xasprintf("/proc/%d/stat", pid), *text = NULL;
+	const char *name_end;
+	int pgrp, session;
+
+	if (pid == leader)
+		return true;
+	if (file_read(file, PROC_STAT_MAX, &text, NULL, NULL) < 0)
+		return false;
+	name_end = strrchr(text, ')');
+	return name_end && sscanf(name_end, ") %*c %*d %d %d", &pgrp, &session) == 2 &&
+	       (pgrp == leader || session == leader);
+}
+
+/* leader 0: the group is of one container, whoever is in it is to go. False: there is no such group. */
+static bool kill_members(const char *dir, int64_t leader)
 {
 	_cleanup_free_ char *file = xasprintf("%s/cgroup.procs", dir), *text = NULL;
 	char *save = NULL;
 
 	if (file_read(file, KERNEL_FILE_MAX, &text, NULL, NULL) < 0)
-		return;
+		return false;
 	for (char *word = strtok_r(text, "\n", &save); word; word = strtok_r(NULL, "\n", &save)) {
 		uint64_t pid;
 
-		/* The group is of one container: whoever is in it is to go. */
-		if (str_parse_u64(word, &pid, NULL) == 0 && pid > 1)
+		if (str_parse_u64(word, &pid, NULL) == 0 && pid > 1 &&
+		    (!leader || belongs_to((pid_t)pid, leader)))
 			kill((pid_t)pid, SIGKILL);
 	}
+	return true;
 }
 
 static void remove_dir(const char *hierarchy, const char *path, bool with_members)
@@ -124,7 +143,7 @@ static void remove_dir(const char *hierarchy, const char *path, bool with_member
 	/* A killed process leaves its group a moment later; nothing tells when (v1 has no events
 	 * for it). */
 	for (int tries = 0; tries < KILL_TRIES; tries++) {
-		kill_members(dir);
+		kill_members(dir, 0);
 		if (rmdir(dir) == 0 || errno != EBUSY)
 			return;
 		usleep(KILL_WAIT_US);
@@ -161,4 +180,24 @@ void cgroup_remove(enum cgroup_mode mode, const char *path)
 void cgroup_remove_empty(enum cgroup_mode mode, const char *path)
 {
 	remove_all(mode, path, false);
+}
+
+void cgroup_kill_session(enum cgroup_mode mode, const char *path, int64_t pid)
+{
+	/* Every hierarchy has the same members. */
+	static const char *const hierarchies[] = {"/pids", "/memory", "/cpu", "/freezer", "/devices", "/unified"};
+
+	assert(pid > 1);
+	if (mode == CGROUP_V2) {
+		_cleanup_free_ char *dir = xasprintf(CGROUP_ROOT "%s", path);
+
+		kill_members(dir, pid);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(hierarchies); i++) {
+		_cleanup_free_ char *dir = xasprintf(CGROUP_ROOT "%s%s", hierarchies[i], path);
+
+		if (kill_members(dir, pid))
+			return;
+	}
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 enum cgroup_mode { CGROUP_V1, CGROUP_V2, CGROUP_HYBRID };
 
@@ -24,3 +25,6 @@ bool cgroup_oom_killed(enum cgroup_mode mode, const char *path);
 void cgroup_remove(enum cgroup_mode mode, const char *path);
 /* Remove them only where nothing is in them. */
 void cgroup_remove_empty(enum cgroup_mode mode, const char *path);
+
+/* Kill those members of a container's group that belong to the session or process group of this process, and itself. */
+void cgroup_kill_session(enum cgroup_mode mode, const char *path, int64_t pid);

@@ -72,7 +72,7 @@ void container_free_later(struct container *c)
 	c->forgotten = true;
 	container_unwatch(c);
 	rotate_unwatch(c);
-	slot_release(e, &c->slot);
+	slot_release(&e->starts, &c->slot);
 	HASH_DEL(e->containers, c);
 	log_readers_wake(e, c->id);
 	closer_add(&c->closer, (uv_handle_t *)&c->stop_timer);
@@ -225,7 +225,7 @@ static void on_retry(uv_timer_t *timer)
 {
 	struct container *c = container_of(timer, struct container, stop_timer);
 
-	slot_acquire(c->exec, &c->slot);
+	slot_acquire(&c->exec->starts, &c->slot);
 }
 
 static void clean_done(void *data)
@@ -236,7 +236,7 @@ static void clean_done(void *data)
 
 	free(job->runtime_dir);
 	free(job);
-	slot_release(c->exec, &c->slot);
+	slot_release(&c->exec->starts, &c->slot);
 	if (c->forgotten) {
 		/* the agent stops: the next one removes what is left */
 	} else if (err.code != ERR_OK && !c->remove_retried) {
@@ -282,7 +282,7 @@ static void on_deleted(void *data, struct proc *proc, const struct proc_exit *ex
 	if (!c->forgotten)
 		clean(c);
 	else
-		slot_release(c->exec, &c->slot);
+		slot_release(&c->exec->starts, &c->slot);
 	closer_drop(&c->closer);
 }
 
@@ -345,7 +345,7 @@ void container_settled(struct container *c)
 	rotate_unwatch(c);
 	uv_timer_stop(&c->stop_timer);
 	c->slot.run = delete_from_runtime;
-	slot_acquire(c->exec, &c->slot);
+	slot_acquire(&c->exec->starts, &c->slot);
 }
 
 /* In a turn of its own: cb never runs inside container_remove(). */

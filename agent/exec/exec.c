@@ -15,44 +15,45 @@
 #define LOG_MAX_BYTES (INT64_C(16) << 20)
 #define LOG_MAX_FILES 3
 #define BOOT_ID_MAX 64
+#define CHECKS_PER_CORE 16u /* most of them wait for something */
 
 /* ---------------------------------------------------------------- start slots */
 
-static void slot_begin(struct exec *e, struct slot *slot)
+static void slot_begin(struct slots *slots, struct slot *slot)
 {
 	slot->held = true;
-	e->slots_held++;
+	slots->held++;
 	slot->run(slot);
 }
 
-void slot_acquire(struct exec *e, struct slot *slot)
+void slot_acquire(struct slots *slots, struct slot *slot)
 {
-	if (e->slots_held < e->slots_max) {
-		slot_begin(e, slot);
+	if (slots->held < slots->max) {
+		slot_begin(slots, slot);
 		return;
 	}
 	slot->queued = true;
-	TAILQ_INSERT_TAIL(&e->waiting, slot, link);
+	TAILQ_INSERT_TAIL(&slots->waiting, slot, link);
 }
 
-void slot_release(struct exec *e, struct slot *slot)
+void slot_release(struct slots *slots, struct slot *slot)
 {
 	struct slot *next;
 
 	if (slot->queued) {
 		slot->queued = false;
-		TAILQ_REMOVE(&e->waiting, slot, link);
+		TAILQ_REMOVE(&slots->waiting, slot, link);
 	}
 	if (!slot->held)
 		return;
 	slot->held = false;
-	e->slots_held--;
+	slots->held--;
 
-	next = TAILQ_FIRST(&e->waiting);
-	if (next && e->slots_held < e->slots_max) {
-		TAILQ_REMOVE(&e->waiting, next, link);
+	next = TAILQ_FIRST(&slots->waiting);
+	if (next && slots->held < slots->max) {
+		TAILQ_REMOVE(&slots->waiting, next, link);
 		next->queued = false;
-		slot_begin(e, next);
+		slot_begin(slots, next);
 	}
 }
 
@@ -101,9 +102,11 @@ struct exec *exec_new(const struct exec_options *o,
 	e->boot_id = read_boot_id();
 	e->log_max_bytes = o->log_max_bytes > 0 ? o->log_max_bytes : LOG_MAX_BYTES;
 	e->log_max_files = o->log_max_files ? o->log_max_files : LOG_MAX_FILES;
-	TAILQ_INIT(&e->waiting);
+	TAILQ_INIT(&e->starts.waiting);
+	TAILQ_INIT(&e->checks.waiting);
 	LIST_INIT(&e->readers);
-	e->slots_max = (cores > 0 ? (unsigned)cores : 1) + 2;
+	e->starts.max = (cores > 0 ? (unsigned)cores : 1) + 2;
+	e->checks.max = CHECKS_PER_CORE * (cores > 0 ? (unsigned)cores : 1);
 	e->probe.cgroup = cgroup_mode(); /* adopting needs it before the probe has ended */
 	exec_set_node(e, o->node_id, o->node_hostname);
 

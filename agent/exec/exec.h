@@ -98,6 +98,23 @@ typedef void (*container_adopted_cb)(void *data, struct container *c, enum conta
 struct container *container_adopt(struct exec *e, const pb_task *task, container_exit_cb on_exit,
 				  container_adopted_cb cb, void *data);
 
+/* ---- health checks (check.c) */
+struct container_check;
+struct check_end {
+	int exit_code;        /* 128+signal when a signal ended it; -1: it was not over in time, or did not begin */
+	bool timed_out;
+	const char *output;   /* what it said, stdout first, at most HEALTH_OUTPUT_MAX bytes; or why it did not begin */
+};
+typedef void (*container_check_cb)(void *data, const struct check_end *end);
+/*
+ * Run the check that the task's spec (as container_create() got it) names, in the namespaces, groups and environment of
+ * the running container, as its user. cb exactly once, later; at most one at a time. Behind the timeout all that it
+ * has started is killed. Waits for its turn when many are under way.
+ */
+struct container_check *container_check(struct container *c, int64_t timeout_ns, container_check_cb cb, void *data);
+/* No callback any more; what runs is killed. Before the container is removed or forgotten. */
+void container_check_cancel(struct container_check *k);
+
 /* ---- logs (logs.c) */
 struct log_query {
 	bool follow;

@@ -6,6 +6,7 @@
  *   container.c  create, remove, forget
  *   start.c      start: conmon, runtime; watching the end
  *   stop.c       signals
+ *   check.c      a health check inside a container; when: health.c
  *   adopt.c      take over after a restart of the agent
  *   state.c      container.json, the exit file
  *   rotate.c     log rotation
@@ -35,12 +36,18 @@ struct probe_result {
 
 /*
  * A turn at starting processes. Only so many containers are started or removed at a time: more
- * would not be faster, each would only take longer.
+ * would not be faster, each would only take longer. Checks have turns of their own: one that hangs
+ * must not keep containers from starting.
  */
 struct slot {
 	void (*run)(struct slot *slot); /* must end in slot_release() */
 	bool queued, held;
 	TAILQ_ENTRY(slot) link;
+};
+
+struct slots {
+	TAILQ_HEAD(, slot) waiting;
+	unsigned held, max;
 };
 
 struct exec {
@@ -58,8 +65,7 @@ struct exec {
 	struct probe *probing;
 
 	struct container *containers; /* by id */
-	TAILQ_HEAD(, slot) waiting;
-	unsigned slots_held, slots_max;
+	struct slots starts, checks;
 
 	int inotify_fd; /* log files that grow */
 	uv_poll_t inotify_poll;
@@ -70,9 +76,9 @@ struct exec {
 	void *closed_data;
 };
 
-void slot_acquire(struct exec *e, struct slot *slot);
+void slot_acquire(struct slots *slots, struct slot *slot);
 /* Give it back, or leave the queue. */
-void slot_release(struct exec *e, struct slot *slot);
+void slot_release(struct slots *slots, struct slot *slot);
 
 enum phase {
 	PHASE_PREPARING,

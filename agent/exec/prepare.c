@@ -24,7 +24,7 @@
 /* What prepare_container makes inside task_dir. */
 static const char *const parts[] = {"upper",	   "work",	     "etc",  "logs", "volumes",
 				    "config.json", "container.json", "exit", "oom",  "attach",
-				    "ctl",	   "winsz"};
+				    "ctl",	   "winsz",	     CHECK_FILE};
 
 void container_paths_fini(struct container_paths *p)
 {
@@ -139,7 +139,8 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 			const struct template_values *values, const char *hostname,
 			struct error *err)
 {
-	_cleanup_free_ char *etc_dir = xasprintf("%s/etc", p->paths->task_dir), *text = NULL;
+	_cleanup_free_ char *etc_dir = xasprintf("%s/etc", p->paths->task_dir);
+	_cleanup_free_ char *text = NULL, *check_text = NULL;
 	struct bundle_input in = {
 		.task = p->task,
 		.image = p->image,
@@ -157,12 +158,17 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 		.seccomp = p->seccomp,
 		.limit_swap = p->limit_swap,
 	};
-	json_t *config = bundle_build(&in, err);
+	json_t *config = bundle_build(&in, err), *check;
 
 	if (!config)
 		return -1;
 	text = bundle_text(config);
+	check = bundle_check(config, p->task->spec->container->health);
+	check_text = check ? bundle_text(check) : NULL;
+	json_decref(check);
 	json_decref(config);
+	if (check_text && put_file(p->paths->task_dir, CHECK_FILE, check_text, 0600, err) < 0)
+		return -1;
 	return put_file(p->paths->task_dir, "config.json", text, 0600, err);
 }
 

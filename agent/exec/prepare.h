@@ -19,6 +19,9 @@ struct container_paths {
 };
 void container_paths_fini(struct container_paths *p);
 
+/* In task_dir: the process of its health check, for the runtime. */
+#define CHECK_FILE "check.json"
+
 struct prepare {
 	const struct container_paths *paths;
 	const pb_task *task;

@@ -144,7 +144,7 @@ static void start_close(struct start *s)
 {
 	if (!closer_begin(&s->closer, on_start_closed, s))
 		return;
-	slot_release(s->exec, &s->slot);
+	slot_release(&s->exec->starts, &s->slot);
 	if (s->launcher)
 		proc_detach(s->launcher);
 	if (s->starter)
@@ -398,7 +398,7 @@ static void on_begin(uv_timer_t *timer)
 {
 	struct start *s = container_of(timer, struct start, timeout);
 
-	slot_acquire(s->exec, &s->slot);
+	slot_acquire(&s->exec->starts, &s->slot);
 }
 
 void container_start(struct container *c, container_cb cb)

@@ -38,6 +38,7 @@ static void entry_free(struct entry *e)
 	free(e->image.user);
 	free(e->image.dir);
 	free(e->image.stop_signal);
+	pb_free(e->image.health);
 	strv_fini(&e->names);
 	strv_fini(&e->aliases);
 	strv_fini(&e->blobs);
@@ -130,6 +131,7 @@ struct entry *entry_new(struct image_store *s, const char *digest, size_t manife
 	e->image.user = xstrdup(config->user);
 	e->image.dir = xstrdup(config->dir);
 	e->image.stop_signal = xstrdup(config->stop_signal);
+	e->image.health = pb_dup(config->health);
 	set_layers(e, config);
 	for (size_t i = 0; i < e->diff_ids.n; i++)
 		store_pin(s, CONTENT_LAYER, e->diff_ids.v[i]);

@@ -29,6 +29,7 @@ struct image {
 	char *user, *dir, *stop_signal;
 	char **volumes;             /* paths declared as volumes */
 	char **exposed_ports;       /* "80/tcp" */
+	pb_health_check *health;    /* NULL when it has none */
 };
 struct image *image_ref(struct image *image);
 void image_unref(struct image *image); /* a referenced image cannot be removed without force */

@@ -359,6 +359,44 @@ static int string_value(const char *what, const json_t *obj, char **ret, struct 
 	return 0;
 }
 
+/* A span of a check, ns; 0 = the default. */
+static int span_value(const json_t *health, const char *key, int64_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(health, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 0)
+		return error_set(err, ERR_DATA_LOSS, "Healthcheck.%s in the config is not a number from 0 on", key);
+	*ret = json_integer_value(value);
+	return 0;
+}
+
+/* Docker's extension of the format; builders of OCI images write it, too. */
+static int parse_health(const json_t *obj, pb_health_check **ret, struct error *err)
+{
+	_cleanup_pb_ pb_health_check *h = pb_new(&skein__health_check__descriptor);
+	_cleanup_strv_ struct strv test = {0};
+	int64_t retries = 0;
+
+	if (!obj || json_is_null(obj))
+		return 0;
+	if (!json_is_object(obj))
+		return error_set(err, ERR_DATA_LOSS, "Healthcheck in the config is not an object");
+	if (string_list("Healthcheck.Test", json_object_get(obj, "Test"), &test.v, err) < 0)
+		return -1;
+	while (test.v && test.v[test.n])
+		pb_strs_add(&h->n_test, &h->test, test.v[test.n++]);
+	if (span_value(obj, "Interval", &h->interval, err) < 0 || span_value(obj, "Timeout", &h->timeout, err) < 0 ||
+	    span_value(obj, "StartPeriod", &h->start_period, err) < 0 ||
+	    span_value(obj, "StartInterval", &h->start_interval, err) < 0 ||
+	    span_value(obj, "Retries", &retries, err) < 0)
+		return -1;
+	h->retries = (uint32_t)MIN(retries, (int64_t)INT32_MAX);
+	*ret = TAKE_PTR(h);
+	return 0;
+}
+
 static int parse_diff_ids(const json_t *list, struct image_config *c, struct error *err)
 {
 	size_t n = json_array_size(list);
@@ -405,7 +443,8 @@ struct image_config *image_config_parse(const char *json, size_t len, struct err
 	    string_value("User", json_object_get(run, "User"), &c->user, err) < 0 ||
 	    string_value("WorkingDir", json_object_get(run, "WorkingDir"), &c->dir, err) < 0 ||
 	    string_value("StopSignal", json_object_get(run, "StopSignal"), &c->stop_signal, err) <
-		    0)
+		    0 ||
+	    parse_health(json_object_get(run, "Healthcheck"), &c->health, err) < 0)
 		return NULL;
 	return TAKE_PTR(c);
 }
@@ -430,6 +469,7 @@ void image_config_free(struct image_config *c)
 	free(c->user);
 	free(c->dir);
 	free(c->stop_signal);
+	pb_free(c->health);
 	free(c);
 }
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "common/digest.h"
+#include "proto/pb.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,6 +77,7 @@ struct image_config {
 	size_t n_diff_ids;
 	char **entrypoint, **cmd, **env, **volumes, **exposed_ports; /* NULL-terminated or NULL */
 	char *user, *dir, *stop_signal;                             /* NULL when absent */
+	pb_health_check *health;                                    /* NULL when absent */
 };
 struct image_config *image_config_parse(const char *json, size_t len, struct error *err);
 void image_config_free(struct image_config *c);

@@ -9,9 +9,6 @@
 #include <string.h>
 
 #define WAIT_NS (30 * NS_PER_SEC)
-/* Others have heard by then that a task is about to stop. */
-#define DRAIN_MIN_NS (200 * NS_PER_MS)
-#define DRAIN_ASK_NS (100 * NS_PER_MS)
 
 bool net_wanted(const pb_task *task)
 {
@@ -20,7 +17,7 @@ bool net_wanted(const pb_task *task)
 	return !str_eq(network, "host") && !str_eq(network, "none");
 }
 
-static struct attached *find(const struct net *n, const char *task_id)
+struct attached *attached_find(const struct net *n, const char *task_id)
 {
 	struct attached *a;
 
@@ -59,6 +56,7 @@ void attached_free(struct attached *a)
 {
 	HASH_DEL(a->net->attached, a);
 	dns_sockets_close(&a->sockets);
+	await_fini(a);
 	space_fini(&a->space);
 	pb_free(a->task);
 	free(a->plan.ports);
@@ -227,7 +225,7 @@ void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data
 {
 	struct refusal *r;
 
-	if (find(n, task->id)) { /* our caller's mistake */
+	if (attached_find(n, task->id)) { /* our caller's mistake */
 		r = xnew(struct refusal);
 		*r = (struct refusal){.cb = cb, .data = data};
 		error_set(&r->err, ERR_EXISTS, "task %s has its networks already", task->id);
@@ -278,8 +276,10 @@ static void adopt(struct attached *a)
 		return;
 	}
 	a->adopting = true;
-	if (there)
+	if (there) {
 		work_call(job, a->space.path, attached_open_names, a);
+		drain_open_door(a, job);
+	}
 	else
 		a->state = ATTACHED_DROPPING;
 	work_run(a->net->work, job, there ? adopted : not_there, a);
@@ -303,7 +303,7 @@ static void run_later(void *data, struct work_job *job, const struct error *err)
 	free(l);
 }
 
-static void done_later(struct net *n, net_done_cb cb, void *data)
+void net_done_later(struct net *n, net_done_cb cb, void *data)
 {
 	struct later *l = xnew(struct later);
 
@@ -311,18 +311,9 @@ static void done_later(struct net *n, net_done_cb cb, void *data)
 	work_run(n->work, work_job_new(), run_later, l);
 }
 
-static void end_drain(struct attached *a)
-{
-	net_done_cb cb = a->drain.cb;
-
-	a->drain.cb = NULL;
-	if (cb)
-		cb(a->drain.data, NULL);
-}
-
 void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data)
 {
-	struct attached *a = find(n, task_id);
+	struct attached *a = attached_find(n, task_id);
 	struct error err = ERROR_INIT;
 
 	if (!a || a->state == ATTACHED_DROPPING) {
@@ -330,13 +321,14 @@ void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data)
 			a->detach_cb = cb;
 			a->detach_data = data;
 		} else {
-			done_later(n, cb, data);
+			net_done_later(n, cb, data);
 		}
 		return;
 	}
 	a->detach_cb = cb;
 	a->detach_data = data;
-	end_drain(a);
+	drain_end(a);
+	await_end(a);
 	if (model_endpoint(n->model, task_id))
 		model_set_draining(n->model, task_id, true);
 	if (a->state == ATTACHED_MAKING || (a->state == ATTACHED_FOUND && a->attach_cb)) {
@@ -352,69 +344,14 @@ void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data)
 
 void net_forget(struct net *n, const char *task_id)
 {
-	struct attached *a = find(n, task_id);
+	struct attached *a = attached_find(n, task_id);
 
 	if (!a)
 		return;
 	a->attach_cb = NULL;
 	a->drain.cb = NULL;
 	a->detach_cb = NULL;
-}
-
-/* ---------------------------------------------------------------- draining */
-
-static void count_connections(void *data, struct netns *ns, struct error *err)
-{
-	struct attached *a = data;
-
-	a->drain.left = 0;
-	netns_tcp_connections(ns, NULL, 0, &a->drain.left, err);
-}
-
-static void counted(void *data, struct work_job *job, const struct error *err)
-{
-	struct attached *a = data;
-
-	a->drain.asking = false;
-	a->drain.not_before = clock_mono_ns() + DRAIN_ASK_NS;
-	if (net_closing(a->net))
-		return;
-	if (err || !a->drain.left) /* what cannot be counted is not waited for */
-		end_drain(a);
-}
-
-static void tick_drain(struct attached *a, int64_t now)
-{
-	struct work_job *job;
-
-	if (now >= a->drain.until) {
-		log_info("drain_cut", kv_str("task", a->id), kv_u64("connections", a->drain.left));
-		end_drain(a);
-		return;
-	}
-	if (now < a->drain.not_before || a->drain.asking)
-		return;
-	a->drain.asking = true;
-	job = work_job_new();
-	work_call(job, a->space.path, count_connections, a);
-	work_run(a->net->work, job, counted, a);
-}
-
-void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb cb, void *data)
-{
-	struct attached *a = find(n, task_id);
-	int64_t now = clock_mono_ns();
-
-	model_set_draining(n->model, task_id, true);
-	if (!a || a->state == ATTACHED_DROPPING || a->state == ATTACHED_WAITING) {
-		done_later(n, cb, data);
-		return;
-	}
-	end_drain(a);
-	a->drain = (struct drain){.cb = cb, .data = data, .not_before = now + DRAIN_MIN_NS,
-				  .until = now + MAX(max_ns, DRAIN_MIN_NS), .asking = a->drain.asking};
-	net_flush(n, NULL, NULL);
-	net_tick_start(n);
+	await_end(a);
 }
 
 /* ---------------------------------------------------------------- deadlines */
@@ -446,8 +383,7 @@ bool attached_tick(struct attached *a, int64_t now)
 {
 	struct error err = ERROR_INIT;
 
-	if (a->drain.cb)
-		tick_drain(a, now);
+	drain_tick(a, now);
 	if (a->state == ATTACHED_WAITING && now >= a->deadline) {
 		name_missing(a, &err);
 		fail(a, &err);

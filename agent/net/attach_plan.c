@@ -219,8 +219,8 @@ void attached_unplan(struct attached *a)
 			host_net_release(n, &a->plan.ports[i].net);
 	if (ipaddr_is_set(&a->gateway4))
 		gateway_ipam_give(&n->ipam, &a->gateway4);
-	host_forget(n, &a->gateway4, 0, 0);
-	host_forget(n, &a->gateway6, 0, 0);
+	host_forget(n, &(struct conntrack_flow){.address = a->gateway4});
+	host_forget(n, &(struct conntrack_flow){.address = a->gateway6});
 	a->gateway4.family = a->gateway6.family = 0;
 	host_service_dirty(n, model_service(n->model, a->task->service_id));
 }

@@ -270,7 +270,7 @@ static struct plan_local *locals_of(struct net *n, size_t *ret_n)
 	size_t count = 0;
 
 	HASH_ITER(hh, n->attached, a, next) {
-		if (!a->planned || a->state != ATTACHED_UP || !ipaddr_is_set(&a->gateway4))
+		if (!a->planned || a->state != ATTACHED_UP || a->drain.closed || !ipaddr_is_set(&a->gateway4))
 			continue;
 		v[count++] = (struct plan_local){a->id, a->task->service_id, a->gateway4, a->gateway6};
 	}
@@ -380,12 +380,12 @@ static void fill(struct net *n)
 
 /* ---- flows to whom is gone */
 
-void host_forget(struct net *n, const struct ipaddr *address, uint8_t protocol, uint16_t port)
+void host_forget(struct net *n, const struct conntrack_flow *flow)
 {
-	if (!ipaddr_is_set(address))
+	if (!ipaddr_is_set(&flow->address))
 		return;
 	n->host_gone = xreallocarray(n->host_gone, n->n_host_gone + 1, sizeof(*n->host_gone));
-	n->host_gone[n->n_host_gone++] = (struct conntrack_flow){*address, protocol, port};
+	n->host_gone[n->n_host_gone++] = *flow;
 }
 
 void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears)
@@ -407,8 +407,11 @@ static bool serves(const struct model_service *s, const struct model_node *node)
 	return false;
 }
 
-/* Connections end by themselves; a client that keeps sending datagrams would have the dead end for as long as it does. */
-static void forget_datagrams(struct net *n, const struct model_service *s, const struct model_node *node)
+/*
+ * Connections end by themselves, but for those that are being begun; a client that keeps sending datagrams would have the
+ * dead end for as long as it does.
+ */
+static void forget_flows(struct net *n, const struct model_service *s, const struct model_node *node)
 {
 	const struct model_network *ingress = model_ingress(n->model);
 	static const int families[] = {AF_INET, AF_INET6};
@@ -416,12 +419,17 @@ static void forget_datagrams(struct net *n, const struct model_service *s, const
 	for (size_t i = 0; ingress && i < s->pb->n_ports; i++) {
 		const pb_port *p = s->pb->ports[i];
 
-		if (p->mode != PUBLISH_INGRESS || !str_eq(p->protocol, "udp"))
-			continue;
-		for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
-			struct ipaddr a = plan_ingress_address(ingress, node->index, families[f]);
+		for (size_t f = 0; p->mode == PUBLISH_INGRESS && f < ARRAY_SIZE(families); f++) {
+			struct conntrack_flow flow = {.address = plan_ingress_address(ingress, node->index, families[f]),
+						      .port = (uint16_t)p->published};
 
-			host_forget(n, &a, IPPROTO_UDP, (uint16_t)p->published);
+			if (str_eq(p->protocol, "udp")) {
+				flow.protocol = IPPROTO_UDP;
+				host_forget(n, &flow);
+			} else if (str_eq(p->protocol, "tcp")) {
+				flow.protocol = IPPROTO_TCP;
+				stale_add(n, NULL, &flow);
+			}
 		}
 	}
 }
@@ -433,7 +441,7 @@ static void flush_left(struct net *n)
 		const struct model_node *node = model_node(n->model, n->left.v[i + 1]);
 
 		if (s && node && !serves(s, node))
-			forget_datagrams(n, s, node);
+			forget_flows(n, s, node);
 	}
 	strv_fini(&n->left);
 }

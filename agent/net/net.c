@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -229,23 +230,6 @@ static void flush_entries(struct net *n, struct work_job *job)
 			apply_space(job, &a->space, sync_attached, a);
 }
 
-static void forget_in_tasks(struct net *n, struct work_job *job, const struct overlay *o, const struct ipaddr *gone,
-			    size_t n_gone)
-{
-	struct attached *a, *next;
-
-	HASH_ITER(hh, n->attached, a, next) {
-		struct conntrack_flow *v;
-
-		if (!a->planned || !a->table || !attached_in(a, o->id))
-			continue;
-		v = xcalloc(n_gone, sizeof(*v));
-		for (size_t i = 0; i < n_gone; i++)
-			v[i].address = gone[i];
-		work_forget(job, a->space.path, v, n_gone);
-	}
-}
-
 /* Behind the rulesets, so that what comes next is balanced by the new ones. */
 static void flush_gone(struct net *n, struct work_job *job)
 {
@@ -254,9 +238,12 @@ static void flush_gone(struct net *n, struct work_job *job)
 	HASH_ITER(hh, n->overlays, o, next) {
 		size_t n_gone;
 		_cleanup_free_ struct ipaddr *gone = overlay_take_gone(o, &n_gone);
+		_cleanup_free_ struct conntrack_flow *v = xcalloc(n_gone + 1, sizeof(*v));
 
+		for (size_t i = 0; i < n_gone; i++)
+			v[i].address = gone[i];
 		if (n_gone)
-			forget_in_tasks(n, job, o, gone, n_gone);
+			overlay_forget(o, job, v, n_gone);
 	}
 	if (n->n_host_gone)
 		work_forget(job, NULL, TAKE_PTR(n->host_gone), n->n_host_gone);
@@ -351,10 +338,25 @@ static void on_service(void *data, struct model_service *s, bool appears)
 	host_service_dirty(n, s);
 }
 
+static void forget_unanswered(struct net *n, const struct model_place *p)
+{
+	struct conntrack_flow flow4 = {.address = p->ipv4, .protocol = IPPROTO_TCP};
+	struct conntrack_flow flow6 = {.address = p->ipv6, .protocol = IPPROTO_TCP};
+
+	if (!overlay_find(n, p->network->id))
+		return;
+	stale_add(n, p->network->id, &flow4);
+	stale_add(n, p->network->id, &flow6);
+}
+
 static void on_endpoint(void *data, struct model_endpoint *e, bool appears)
 {
 	struct net *n = data;
 
+	if (appears && n->was_ready && !e->ready)
+		for (size_t i = 0; i < e->n_places; i++)
+			forget_unanswered(n, &e->places[i]);
+	n->was_ready = !appears && e->ready;
 	overlay_endpoint(n, e, appears);
 	attached_endpoint(n, e);
 	host_service_dirty(n, e->service);
@@ -423,6 +425,7 @@ static void on_tick(uv_timer_t *timer)
 		more |= attached_tick(a, now);
 	more |= overlay_expire(n, job, now, false);
 	more |= spares_tick(n);
+	more |= stale_tick(n, job, now);
 	if (n->complete_at && !n->claimed) {
 		if (now >= n->complete_at + CLAIM_NS)
 			start_drop_unclaimed(n);
@@ -478,10 +481,13 @@ struct net *net_new(const struct net_options *options, void (*ready)(void *data,
 	n->self.vxlan_port = options->vxlan_port ? options->vxlan_port : VXLAN_PORT;
 	TAILQ_INIT(&n->dirty_ports);
 	spares_init(n);
+	TAILQ_INIT(&n->stale);
+	LIST_INIT(&n->awaited);
 	space_init(&n->host, NULL);
 	closer_init(&n->closer);
 	uv_timer_init(n->loop, &n->tick);
 	uv_timer_init(n->loop, &n->heal_timer);
+	uv_timer_init(n->loop, &n->await_timer);
 	n->model = model_new(&hooks);
 	dns.model = n->model;
 	n->dns = dns_new(&dns);
@@ -529,6 +535,7 @@ static void all_closed(void *data)
 	HASH_ITER(hh, n->leftovers, l, l_next)
 		leftover_free(n, l);
 	spares_drop(n);
+	stale_free(n);
 	host_free(n);
 	model_free(n->model);
 	gateway_ipam_fini(&n->ipam);
@@ -555,6 +562,7 @@ void net_close(struct net *n, void (*closed)(void *data), void *data)
 		return;
 	closer_add(&n->closer, (uv_handle_t *)&n->tick);
 	closer_add(&n->closer, (uv_handle_t *)&n->heal_timer);
+	closer_add(&n->closer, (uv_handle_t *)&n->await_timer);
 	closer_hold(&n->closer);
 	dns_close(n->dns, part_closed, n);
 	closer_hold(&n->closer);

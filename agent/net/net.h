@@ -61,8 +61,17 @@ bool net_wanted(const pb_task *task);
 void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data);
 /* After a restart of the agent: the task's namespace is there (or not: error ERR_NOT_FOUND); takes it over. */
 void net_adopt(struct net *n, const pb_task *task, net_attach_cb cb, void *data);
-/* The task is to stop: take it out of this node's balancing now; cb when its connections have ended or `max_ns` has
- * passed, and at the earliest when the other nodes had time to hear of it. */
+/*
+ * Its process runs: wait until somebody listens on every TCP port that its service publishes; where it publishes none and
+ * has a virtual address, on one of `exposed`. At most max_ns (0 = not at all). False: there is nothing to wait for, cb will not
+ * be called. cb once, from the loop: missing NULL = it serves; else the ports that nobody listens on ("80/tcp, 443/tcp").
+ */
+typedef void (*net_ready_cb)(void *data, const char *missing);
+bool net_await(struct net *n, const char *task_id, const uint16_t *exposed, size_t n_exposed, int64_t max_ns,
+	       net_ready_cb cb, void *data);
+void net_await_cancel(struct net *n, const char *task_id);
+/* The task is to stop: take it out of this node's balancing now; cb when its connections have ended, no new one comes
+ * any more and none can come, or when `max_ns` has passed. */
 void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb cb, void *data);
 /* The container is gone: drop the namespace. cb exactly once. Also for tasks not attached: then at once. While net_attach()
  * or net_drain() is under way for it: that one ends first, attaching with ERR_CANCELLED (nothing stays). */

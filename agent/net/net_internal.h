@@ -4,8 +4,9 @@
  *   net.c      life, messages, one flush per change
  *   host.c     the host's part: skein0, skein-in, published ports
  *   overlay.c  namespaces of overlay networks
- *   attach.c   tasks: from waiting for their networks to the last connection; attach_plan.c: what they need
+ *   attach.c   tasks: from waiting for their networks to their end; attach_plan.c: what they need
  *   spares.c   namespaces made ahead of tasks; names.c: sockets for names in namespaces of tasks
+ *   await.c    until a started task listens; drain.c: until a task's last connection; stale.c: flows that nobody answers
  *   start.c    what the kernel can do, what an earlier agent left
  *   heal.c     watching and repairing; check.c: the same, asked for
  *
@@ -113,10 +114,25 @@ struct attached {
 	struct drain {
 		net_done_cb cb;
 		void *data;
-		int64_t not_before, until;
-		bool asking;
-		unsigned left;
+		int64_t not_before, quiet_until, until; /* mono ns */
+		bool asking, counted;
+		bool closed;       /* no new connection gets in any more */
+		unsigned left;     /* counted: connections, and how many there have ever been */
+		uint64_t accepted, accepted_before;
 	} drain;
+	struct await {
+		LIST_ENTRY(await) link; /* while cb is set */
+		net_ready_cb cb;
+		void *data;
+		uint16_t *exposed; /* of the image */
+		size_t n_exposed;
+		uint16_t *ports;   /* looked for, and whether they were found */
+		bool *listening;
+		size_t n;
+		bool any;          /* one of them is enough */
+		bool asking;
+		int64_t due, until, delay;
+	} await;
 	net_done_cb detach_cb;
 	void *detach_data;
 	bool detach_asked;     /* while it was being made */
@@ -156,6 +172,9 @@ struct net {
 	bool host_rebuild, host_programmed;
 	struct conntrack_flow *host_gone; /* flows that the host forgets in the next job */
 	size_t n_host_gone;
+	TAILQ_HEAD(, stale) stale;
+	LIST_HEAD(, await) awaited;
+	bool was_ready;        /* the endpoint that is being changed */
 	struct strv left;      /* pairs of service and node: it may have lost its last ready task there */
 	bool host_changed;     /* outside of a message: to be flushed */
 	struct port_slot *ports;
@@ -180,7 +199,7 @@ struct net {
 	unsigned address_generation;
 	int64_t slow_due;      /* of the slow check, mono ns */
 	int64_t complete_at;   /* mono ns of the first complete state */
-	uv_timer_t tick, heal_timer;
+	uv_timer_t tick, heal_timer, await_timer;
 	struct closer closer;
 	void (*closed)(void *data);
 	void *closed_data;
@@ -219,8 +238,8 @@ void host_port_dirty(struct net *n, const char *protocol, uint32_t published, bo
 void host_service_dirty(struct net *n, const struct model_service *s);
 /* Texts of dirty ports into the host's space. */
 void host_flush(struct net *n);
-/* Flows to this address (protocol 0: all of them) are forgotten. */
-void host_forget(struct net *n, const struct ipaddr *address, uint8_t protocol, uint16_t port);
+/* These flows are forgotten behind the rulesets of the next job. */
+void host_forget(struct net *n, const struct conntrack_flow *flow);
 void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears);
 /* The whole ruleset. */
 char *host_ruleset(struct net *n);
@@ -249,6 +268,8 @@ void overlay_own_index_changed(struct net *n);
 void overlay_refresh_all(struct net *n);
 /* Addresses that have gone: yours, and no longer known here. */
 struct ipaddr *overlay_take_gone(struct overlay *o, size_t *ret_n);
+/* Tasks in the network forget these flows. */
+void overlay_forget(struct overlay *o, struct work_job *job, const struct conntrack_flow *v, size_t n);
 /* Forget what is dirty: every ruleset has it. */
 void overlay_flushed(struct overlay *o);
 /* Drop those that nobody has needed for a while; all = all. True: some are still waited for. */
@@ -296,6 +317,31 @@ int names_open(struct netns *ns, struct dns_sockets *ret, struct error *err);
 void attached_open_names(void *data, struct netns *ns, struct error *err);
 /* A socket that asks (dns_open_cb; data: the net). */
 void names_open_inside(void *data, const char *task_id, int family, int type, dns_opened_cb done, void *done_data);
+struct attached *attached_find(const struct net *n, const char *task_id);
+/* cb from the loop, never from inside this. */
+void net_done_later(struct net *n, net_done_cb cb, void *data);
+
+/* ---- drain.c */
+
+/* It is over, one way or the other: cb. */
+void drain_end(struct attached *a);
+void drain_tick(struct attached *a, int64_t now);
+/* Its namespace is taken over. */
+void drain_open_door(struct attached *a, struct work_job *job);
+
+/* ---- await.c */
+
+/* Nobody waits any more. */
+void await_end(struct attached *a);
+void await_fini(struct attached *a);
+
+/* ---- stale.c */
+
+/* Forget those flows that nobody has answered a little later; network_id NULL = in the host, else in its tasks. */
+void stale_add(struct net *n, const char *network_id, const struct conntrack_flow *flow);
+/* True: there are more. */
+bool stale_tick(struct net *n, struct work_job *job, int64_t now);
+void stale_free(struct net *n);
 
 /* ---- start.c */
 

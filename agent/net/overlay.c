@@ -271,6 +271,21 @@ struct ipaddr *overlay_take_gone(struct overlay *o, size_t *ret_n)
 	return TAKE_PTR(o->gone);
 }
 
+void overlay_forget(struct overlay *o, struct work_job *job, const struct conntrack_flow *v, size_t n)
+{
+	struct attached *a, *next;
+
+	HASH_ITER(hh, o->net->attached, a, next) {
+		struct conntrack_flow *copy;
+
+		if (!a->planned || !a->table || !attached_in(a, o->id))
+			continue;
+		copy = xcalloc(n, sizeof(*copy));
+		memcpy(copy, v, n * sizeof(*copy));
+		work_forget(job, a->space.path, copy, n);
+	}
+}
+
 void overlay_endpoint(struct net *n, struct model_endpoint *e, bool appears)
 {
 	for (size_t i = 0; i < e->n_places; i++) {

@@ -308,8 +308,9 @@ void plan_ingress_port(struct strbuf *text, const struct plan_published *port, c
 			dnat_rule(text, chain, "iifname \"" PLAN_INGRESS_LINK "\" ", &m, families[i], &c);
 			free(c.v);
 		}
-		/* What another node has sent here goes no further. */
-		strbuf_printf(text, "add rule " TABLE "%s iifname \"" PLAN_INGRESS_LINK "\" return\n", chain);
+		/* What another node has sent here goes no further. It is late with its rules: no answer, so that the
+		 * client asks again, not a refusal. */
+		strbuf_printf(text, "add rule " TABLE "%s iifname \"" PLAN_INGRESS_LINK "\" drop\n", chain);
 		for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 			struct candidates c = all_candidates(&m, families[i]);
 

@@ -1,5 +1,6 @@
 #include "validate.h"
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/imageref.h"
 #include "common/mem.h"
@@ -9,6 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define HEALTH_SPAN_MIN_NS NS_PER_MS
+#define HEALTH_RETRIES_MAX 1000000
 #define WORDS_MAX 1024
 #define ENV_MAX 1024
 #define ULIMITS_MAX 32
@@ -261,6 +264,45 @@ static int check_dir(const char *dir, struct error *err)
 	return 0;
 }
 
+static int check_span(const char *field, int64_t ns, struct error *err)
+{
+	if (ns && ns < HEALTH_SPAN_MIN_NS)
+		return error_set(err, ERR_INVALID, "%s %" PRId64 " ns: must be 0 (the image's) or at least 1 ms", field, ns);
+	return validate_duration(field, ns, err);
+}
+
+static int check_test(const pb_health_check *h, struct error *err)
+{
+	const char *kind = h->n_test ? h->test[0] : "";
+	size_t words = str_eq(kind, "CMD-SHELL") ? 2 : str_eq(kind, "NONE") ? 1 : 0;
+
+	if (!h->n_test)
+		return 0;
+	if (!words && !str_eq(kind, "CMD"))
+		return validate_refuse(err, kind, "must be CMD, CMD-SHELL or NONE", "task.container.health.test[0]");
+	if (words ? h->n_test != words : h->n_test < 2)
+		return error_set(err, ERR_INVALID, "task.container.health.test has %zu words: %s takes %s", h->n_test, kind,
+				 words == 1 ? "none" : words == 2 ? "one line" : "a program and its arguments");
+	if (words != 1 && str_empty(h->test[1]))
+		return error_set(err, ERR_INVALID, "task.container.health.test[1] \"\": must name a command");
+	return check_count("health.test", h->n_test, WORDS_MAX, err);
+}
+
+static int check_health(const pb_health_check *h, struct error *err)
+{
+	if (!h)
+		return 0;
+	if (check_test(h, err) < 0 || check_span("task.container.health.interval", h->interval, err) < 0 ||
+	    check_span("task.container.health.timeout", h->timeout, err) < 0 ||
+	    check_span("task.container.health.start_period", h->start_period, err) < 0 ||
+	    check_span("task.container.health.start_interval", h->start_interval, err) < 0)
+		return -1;
+	if (h->retries > HEALTH_RETRIES_MAX)
+		return error_set(err, ERR_INVALID, "task.container.health.retries %" PRIu32 ": must be 0 (the image's) to %d",
+				 h->retries, HEALTH_RETRIES_MAX);
+	return 0;
+}
+
 int validate_container(const pb_container_spec *c, const char *network, struct error *err)
 {
 	if (check_image(c, err) < 0 || check_count("command", c->n_command, WORDS_MAX, err) < 0 ||
@@ -269,6 +311,7 @@ int validate_container(const pb_container_spec *c, const char *network, struct e
 	    check_hostname(c->hostname, err) < 0 || check_user(c, err) < 0 ||
 	    check_dir(c->dir, err) < 0 || check_stop_signal(c->stop_signal, err) < 0 ||
 	    validate_duration("task.container.stop_grace_period", c->stop_grace_period, err) < 0 ||
+	    validate_duration("task.container.ready_wait", c->ready_wait, err) < 0 || check_health(c->health, err) < 0 ||
 	    validate_mounts(c, err) < 0 || check_ulimits(c, err) < 0 ||
 	    check_sysctls(c, network, err) < 0 || validate_names(c, err) < 0 ||
 	    check_caps("cap_add", c->cap_add, c->n_cap_add, err) < 0 ||

@@ -122,6 +122,12 @@ static void set_name(pb_net_endpoint *out, const pb_task *task)
 	pb_set_str(&out->name, name);
 }
 
+/* Its agent is stopping it. */
+static bool is_unhealthy(const pb_task *task)
+{
+	return task->status->health && task->status->health->state == HEALTH_UNHEALTHY;
+}
+
 pb_net_endpoint *netobj_endpoint(const pb_task *task, const pb_service *service,
 				 const struct idset *networks)
 {
@@ -138,7 +144,7 @@ pb_net_endpoint *netobj_endpoint(const pb_task *task, const pb_service *service,
 	for (size_t i = 0; i < task->n_networks; i++)
 		if (!networks || idset_has(networks, task->networks[i]->network_id))
 			pb_msgs_add(&out->n_networks, &out->networks, pb_dup(task->networks[i]));
-	out->ready = task_state(task) == TASK_RUNNING && (int)task->desired == TASK_RUNNING;
+	out->ready = task_state(task) == TASK_RUNNING && (int)task->desired == TASK_RUNNING && !is_unhealthy(task);
 	out->weight = netobj_service_weight(service);
 	return out;
 }

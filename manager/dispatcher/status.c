@@ -33,7 +33,7 @@ static bool says_the_same(const pb_task_status *a, const pb_task_status *b)
 {
 	return a->state == b->state && a->pid == b->pid && a->exit_code == b->exit_code &&
 	       str_eq(a->message, b->message) && str_eq(a->err, b->err) &&
-	       str_eq(a->container_id, b->container_id);
+	       str_eq(a->container_id, b->container_id) && pb_equal(a->health, b->health);
 }
 
 enum status_verdict status_judge(const struct view *v, const char *node_id,
@@ -65,6 +65,8 @@ static pb_task_status *cleaned(const pb_task_status *status, int64_t now)
 	text_clip(copy->message, STATUS_TEXT_MAX);
 	text_clip(copy->err, STATUS_TEXT_MAX);
 	text_clip(copy->container_id, STATUS_CONTAINER_ID_MAX);
+	if (copy->health)
+		text_clip(copy->health->output, STATUS_HEALTH_OUTPUT_MAX);
 	if (copy->at <= 0)
 		copy->at = now;
 	return copy;

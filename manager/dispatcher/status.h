@@ -13,6 +13,7 @@ struct view;
 
 #define STATUS_REPORTS_MAX 1000 /* in one message */
 #define STATUS_TEXT_MAX 1024	/* bytes of message and err; the rest is cut off */
+#define STATUS_HEALTH_OUTPUT_MAX 4096
 #define STATUS_CONTAINER_ID_MAX 128
 
 enum status_verdict {

@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum node_op { NODE_STATE, NODE_BEGIN, NODE_ATTACH, NODE_ADOPT, NODE_DETACH, NODE_DRAIN, NODE_CHECK, NODE_REPAIR, NODE_FEATURES, NODE_RESTART,
+enum node_op { NODE_STATE, NODE_BEGIN, NODE_ATTACH, NODE_ADOPT, NODE_DETACH, NODE_AWAIT, NODE_DRAIN, NODE_CHECK, NODE_REPAIR, NODE_FEATURES, NODE_RESTART,
 	       NODE_LEAVE, NODE_QUIT };
 
 struct node_message {
@@ -62,6 +62,11 @@ static inline void child_done(void *data, const struct error *err)
 static inline void child_attached(void *data, const struct net_attachment *a, const struct error *err)
 {
 	child_answer(data, err ? (int)err->code : 0, err ? err->msg : a->netns);
+}
+
+static inline void child_served(void *data, const char *missing)
+{
+	child_answer(data, 0, missing ? missing : "served");
 }
 
 static inline void child_checked(void *data, const Skein__CheckNetResponse *r, const struct error *err)
@@ -125,6 +130,10 @@ static inline void child_run(struct node_child *c, const struct node_message *m,
 		break;
 	case NODE_DETACH:
 		net_detach(c->net, body, child_done, c);
+		break;
+	case NODE_AWAIT: /* the image exposes 81 */
+		if (!net_await(c->net, body, (uint16_t[]){81}, 1, m->value, child_served, c))
+			child_answer(c, 0, "nothing");
 		break;
 	case NODE_DRAIN:
 		net_drain(c->net, body, m->value, child_done, c);

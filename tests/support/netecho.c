@@ -367,6 +367,14 @@ static int hold(int argc, char **argv)
 	return 0;
 }
 
+static int port_of(int fd)
+{
+	struct sockaddr_in6 own = {0};
+	socklen_t len = sizeof(own);
+
+	return fd >= 0 && getsockname(fd, (void *)&own, &len) == 0 ? ntohs(own.sin6_port) : 0; /* in one place in both families */
+}
+
 /* One worker of `load`: counts go to the parent through a pipe. */
 static void load_one(char **argv, int out)
 {
@@ -387,7 +395,8 @@ static void load_one(char **argv, int out)
 			int error = errno;
 
 			strftime(when, sizeof(when), "%H:%M:%S", localtime(&t));
-			dprintf(out, "failed at %s after %ld ms: %s\n", when, now_ms() - began, strerror(error));
+			dprintf(out, "failed at %s after %ld ms, from port %d: %s\n", when, now_ms() - began, port_of(fd),
+				strerror(error));
 		}
 		if (fd >= 0)
 			close(fd);

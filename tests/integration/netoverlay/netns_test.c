@@ -241,47 +241,6 @@ static void rulesets_are_transactions_and_listed(void **state)
 	place_close(&p);
 }
 
-static void connections_are_counted(void **state)
-{
-	struct place p;
-	struct error err = ERROR_INIT;
-	unsigned n = 99;
-	int server, client;
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(sa);
-	int back = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), fd;
-
-	place_open(&p, "host", NULL);
-	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
-	assert_int_equal(n, 0);
-	fd = open(p.path, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(setns(fd, CLONE_NEWNET), 0);
-	server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(server, (void *)&sa, sizeof(sa)), 0);
-	assert_int_equal(listen(server, 5), 0);
-	getsockname(server, (void *)&sa, &len);
-	assert_int_equal(connect(client, (void *)&sa, len), 0);
-	assert_int_equal(setns(back, CLONE_NEWNET), 0);
-	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
-	assert_int_equal(n, 1); /* the client's end has another port */
-	ok(netns_tcp_connections(p.ns, (uint16_t[]){9}, 1, &n, &err), &err);
-	assert_int_equal(n, 0);
-	ok(netns_tcp_connections(p.ns, (uint16_t[]){9, ntohs(sa.sin_port)}, 2, &n, &err), &err);
-	assert_int_equal(n, 1);
-	close(client); /* its server has not noticed: it may still have something to say */
-	for (int i = 0; i < 50 && n != 1; i++)
-		poll(NULL, 0, 10);
-	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
-	assert_int_equal(n, 1);
-	close(fd);
-	close(back);
-	close(server); /* with what it had not accepted */
-	ok(netns_tcp_connections(p.ns, NULL, 0, &n, &err), &err);
-	assert_int_equal(n, 0);
-	place_close(&p);
-}
-
 /* Elements of sets and maps come in one order, in whatever order they were put. */
 static void rulesets_look_the_same_when_they_are(void **state)
 {
@@ -431,7 +390,6 @@ int main(void)
 		cmocka_unit_test(threads_come_back),
 		cmocka_unit_test(files_that_are_no_namespaces),
 		cmocka_unit_test(the_link_of_an_address),
-		cmocka_unit_test(connections_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -46,6 +46,24 @@ static const struct row rows[] = {
 	{"a ready task waits when only READY is wanted",
 	 {.state = TASK_READY, .desired = TASK_READY, .assigned = true, .saved = true, .has_container = true}, ACT_NONE},
 	{"and starts when RUNNING is", {.state = TASK_READY, RUN, .saved = true, .has_container = true}, ACT_START},
+	{"a task whose process runs is not RUNNING before it serves",
+	 {.state = TASK_STARTING, RUN, .saved = true, .has_container = true, .running = true}, ACT_NONE},
+	{"nor before its start is over",
+	 {.state = TASK_STARTING, RUN, .saved = true, .has_container = true, .ready = true, .op = OP_START}, ACT_NONE},
+	{"then it is",
+	 {.state = TASK_STARTING, RUN, .saved = true, .has_container = true, .running = true, .ready = true}, ACT_RUNNING},
+	{"what has never served need not leave balancing",
+	 {.state = TASK_STARTING, .desired = TASK_SHUTDOWN, .assigned = true, .has_container = true, .running = true,
+	  .wants_network = true, .attached = true}, ACT_STOP},
+	{"an unhealthy task leaves balancing",
+	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true, .wants_network = true,
+	  .attached = true, .unhealthy = true}, ACT_DRAIN},
+	{"and is stopped",
+	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true, .wants_network = true,
+	  .attached = true, .drained = true, .unhealthy = true}, ACT_STOP},
+	{"at once when it has never been healthy",
+	 {.state = TASK_STARTING, RUN, .saved = true, .has_container = true, .running = true, .wants_network = true,
+	  .attached = true, .unhealthy = true}, ACT_STOP},
 	{"a running task is left alone",
 	 {.state = TASK_RUNNING, RUN, .saved = true, .has_container = true, .running = true}, ACT_NONE},
 	{"shutdown stops a running one",
@@ -126,10 +144,12 @@ static void exit_codes(void **state)
 static void drains_are_bounded(void **state)
 {
 	(void)state;
-	assert_int_equal(task_drain_ns(10 * NS_PER_SEC), 5 * NS_PER_SEC);
-	assert_int_equal(task_drain_ns(2 * NS_PER_SEC), 2 * NS_PER_SEC);
-	assert_int_equal(task_drain_ns(0), 0);
-	assert_int_equal(task_drain_ns(-1), 0);
+	assert_int_equal(task_drain_ns(10 * NS_PER_SEC, false), 5 * NS_PER_SEC);
+	assert_int_equal(task_drain_ns(2 * NS_PER_SEC, false), 2 * NS_PER_SEC);
+	assert_int_equal(task_drain_ns(0, false), 0);
+	assert_int_equal(task_drain_ns(-1, false), 0);
+	assert_int_equal(task_drain_ns(10 * NS_PER_SEC, true), NS_PER_SEC);
+	assert_int_equal(task_drain_ns(NS_PER_SEC / 2, true), NS_PER_SEC / 2);
 }
 
 int main(void)

@@ -61,6 +61,11 @@ static struct {
 	unsigned n_networks, attached, detached, drained;
 	bool hold_attach, hold_drain;
 	struct error attach_error, adopt_error;
+	bool hold_ready;               /* nobody listens (yet) */
+	net_ready_cb await;
+	container_check_cb check;      /* under way */
+	void *await_data, *check_data;
+	const char *check_command;     /* the service has a check */
 } play;
 
 static struct image an_image = {.digest = "sha256:1234"};
@@ -289,6 +294,32 @@ void net_forget(struct net *net, const char *task_id)
 		n->forgotten = true;
 }
 
+bool net_await(struct net *net, const char *task_id, const uint16_t *exposed, size_t n_exposed, int64_t max_ns,
+	       net_ready_cb cb, void *data)
+{
+	play.await = play.hold_ready ? cb : NULL;
+	play.await_data = data;
+	return play.hold_ready;
+}
+
+void net_await_cancel(struct net *net, const char *task_id)
+{
+	play.await = NULL;
+}
+
+struct container_check *container_check(struct container *c, int64_t timeout_ns, container_check_cb cb, void *data)
+{
+	assert_true(c->running);
+	play.check = cb;
+	play.check_data = data;
+	return (struct container_check *)&play;
+}
+
+void container_check_cancel(struct container_check *k)
+{
+	play.check = NULL;
+}
+
 static void answer_network(struct network *n)
 {
 	static const struct error cancelled = {.code = ERR_CANCELLED, .msg = "given up"};
@@ -494,6 +525,14 @@ static pb_task *make_task(const char *id, int desired, int task_state)
 	t->spec = pb_new(&skein__task_spec__descriptor);
 	t->spec->container = pb_new(&skein__container_spec__descriptor);
 	t->spec->container->stop_grace_period = 7;
+	if (play.check_command) {
+		pb_health_check *h = t->spec->container->health = pb_new(&skein__health_check__descriptor);
+
+		pb_strs_add(&h->n_test, &h->test, "CMD-SHELL");
+		pb_strs_add(&h->n_test, &h->test, play.check_command);
+		h->interval = h->timeout = NS_PER_MS;
+		h->retries = 2;
+	}
 	pb_set_str(&t->spec->container->image, "docker.io/library/web:1");
 	t->status = pb_new(&skein__task_status__descriptor);
 	t->status->state = (Skein__TaskState)task_state;
@@ -822,7 +861,7 @@ static void the_stop_signal_waits_for_the_drain(void **state)
 	struct world *w = *state;
 
 	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
-	until(w, runs(T1));
+	until(w, worker_running(w->worker) == 1);
 	play.hold_drain = true;
 	must_apply(w, (struct part){.from = 1, .to = 2, .update = {T1}, .desired = TASK_SHUTDOWN});
 	for (int i = 0; i < 20; i++)
@@ -839,7 +878,7 @@ static void an_end_while_draining_is_told_at_once(void **state)
 	struct world *w = *state;
 
 	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
-	until(w, runs(T1));
+	until(w, worker_running(w->worker) == 1);
 	play.hold_drain = true;
 	must_apply(w, (struct part){.from = 1, .to = 2, .remove = {T1}});
 	until(w, play.drained == 1);
@@ -939,6 +978,154 @@ static void networks_outlive_the_agent(void **state)
 	assert_int_equal(play.attached, 2);
 }
 
+/* ---------------------------------------------------------------- serving */
+
+static void turns(struct world *w)
+{
+	for (int i = 0; i < 20; i++)
+		turn(w);
+}
+
+static void answer_check(struct world *w, int exit_code)
+{
+	container_check_cb cb;
+
+	until(w, play.check);
+	cb = play.check;
+	play.check = NULL;
+	cb(play.check_data, &(struct check_end){.exit_code = exit_code, .output = "says why"});
+}
+
+static void a_task_is_running_once_it_serves(void **state)
+{
+	struct world *w = *state;
+
+	play.hold_ready = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1) && play.await);
+	turns(w);
+	assert_int_equal(worker_running(w->worker), 0);
+	assert_int_equal(w->seen[TASK_RUNNING], 0);
+	play.await(play.await_data, NULL);
+	until(w, worker_running(w->worker) == 1 && w->seen[TASK_RUNNING] == 1);
+}
+
+static void one_that_does_not_serve_yet_is_stopped_at_once(void **state)
+{
+	struct world *w = *state;
+
+	play.hold_ready = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1) && play.await);
+	must_apply(w, (struct part){.from = 1, .to = 2, .update = {T1}, .desired = TASK_SHUTDOWN});
+	until(w, w->seen[TASK_SHUTDOWN] > 0);
+	assert_int_equal(play.drained, 0);
+	assert_null(play.await);
+	assert_int_equal(w->seen[TASK_RUNNING], 0);
+}
+
+static void a_process_that_ends_before_it_serves_has_failed(void **state)
+{
+	struct world *w = *state;
+
+	play.hold_ready = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	until(w, runs(T1) && play.await);
+	end_process(container_of_task(T1), 1);
+	until(w, w->seen[TASK_FAILED] > 0);
+	assert_null(play.await);
+}
+
+static void an_unhealthy_task_leaves_balancing_and_fails(void **state)
+{
+	struct world *w = *state;
+
+	play.check_command = "true";
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	answer_check(w, 1);
+	assert_int_equal(worker_running(w->worker), 0);
+	answer_check(w, 0);
+	until(w, worker_running(w->worker) == 1);
+	play.hold_drain = true;
+	answer_check(w, 1);
+	answer_check(w, 1);
+	until(w, play.drained == 1);
+	turns(w);
+	assert_int_equal(container_of_task(T1)->stops, 0);
+	assert_int_equal(w->seen[TASK_FAILED], 0); /* its process runs */
+	play.hold_drain = false;
+	until(w, w->seen[TASK_FAILED] > 0);
+	assert_int_equal(container_of_task(T1)->stops, 1);
+	assert_int_equal(w->seen[TASK_SHUTDOWN], 0);
+	assert_null(play.check);
+}
+
+static void an_unhealthy_task_that_is_told_to_stop_has_done_so(void **state)
+{
+	struct world *w = *state;
+
+	play.check_command = "true";
+	play.deaf = true;
+	must_apply(w, (struct part){.complete = true, .to = 1, .update = {T1}});
+	answer_check(w, 0);
+	until(w, worker_running(w->worker) == 1);
+	answer_check(w, 1);
+	answer_check(w, 1);
+	until(w, container_of_task(T1)->stops == 1);
+	play.deaf = false;
+	until(w, w->seen[TASK_FAILED] > 0);
+	must_apply(w, (struct part){.from = 1, .to = 2, .remove = {T1}});
+	until(w, !on_disk(w, T1));
+}
+
+/* What an agent that has ended knew of health counts for the next one. */
+static void save_health(struct world *w, int task_state, int health)
+{
+	_cleanup_pb_ pb_task *t = NULL;
+
+	play.check_command = "true";
+	t = make_task(T1, TASK_RUNNING, task_state);
+	t->status->health = pb_new(&skein__task_health__descriptor);
+	t->status->health->state = (Skein__HealthState)health;
+	taskdb_put(w->db, t, NULL, NULL);
+	until(w, on_disk(w, T1));
+	play.found = CONTAINER_RUNNING;
+	worker_adopt(w->worker);
+}
+
+static void checks_go_on_after_a_restart_of_the_agent(void **state)
+{
+	struct world *w = *state;
+
+	save_health(w, TASK_RUNNING, HEALTH_HEALTHY);
+	until(w, worker_running(w->worker) == 1);
+	answer_check(w, 1);
+	answer_check(w, 1);
+	until(w, w->seen[TASK_FAILED] > 0);
+}
+
+static void a_start_that_was_watched_is_watched_again(void **state)
+{
+	struct world *w = *state;
+
+	save_health(w, TASK_STARTING, HEALTH_STARTING);
+	until(w, play.check);
+	turns(w);
+	assert_int_equal(worker_running(w->worker), 0);
+	answer_check(w, 0);
+	until(w, worker_running(w->worker) == 1);
+}
+
+static void a_stop_for_bad_health_goes_on_after_a_restart_of_the_agent(void **state)
+{
+	struct world *w = *state;
+
+	save_health(w, TASK_RUNNING, HEALTH_UNHEALTHY);
+	until(w, w->seen[TASK_FAILED] > 0);
+	assert_int_equal(container_of_task(T1)->stops, 1);
+	assert_null(play.check);
+}
+
 /* ---------------------------------------------------------------- the agent ends */
 
 static void frozen_tasks_go_no_step_further(void **state)
@@ -1018,6 +1205,14 @@ int main(void)
 		T(a_network_that_is_not_understood_leaves_the_container_alone),
 		T(what_an_ended_task_left_is_detached),
 		T(networks_outlive_the_agent),
+		T(a_task_is_running_once_it_serves),
+		T(one_that_does_not_serve_yet_is_stopped_at_once),
+		T(a_process_that_ends_before_it_serves_has_failed),
+		T(an_unhealthy_task_leaves_balancing_and_fails),
+		T(an_unhealthy_task_that_is_told_to_stop_has_done_so),
+		T(checks_go_on_after_a_restart_of_the_agent),
+		T(a_start_that_was_watched_is_watched_again),
+		T(a_stop_for_bad_health_goes_on_after_a_restart_of_the_agent),
 		T(frozen_tasks_go_no_step_further),
 		T(containers_outlive_the_agent),
 		T(a_task_being_saved_starts_nothing),

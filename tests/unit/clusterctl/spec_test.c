@@ -110,6 +110,15 @@ static void flags_of_create(void **state)
 		{"--read-only i", "task.container.read_only", "true"},
 		{"--stop-signal SIGINT i", "task.container.stop_signal", "SIGINT"},
 		{"--stop-grace-period 0s i", "task.container.stop_grace_period", "0"},
+		{"--health-cmd 'nc~-z~localhost~80' i", "task.container.health.test", "[\"CMD-SHELL\", \"'nc -z localhost 80'\"]"},
+		{"--health-interval 5s i", "task.container.health.interval", "5000000000"},
+		{"--health-interval 5s i", "task.container.health.test", "[]"},
+		{"--health-timeout 500ms i", "task.container.health.timeout_text", "500ms"},
+		{"--health-retries 5 i", "task.container.health.retries", "5"},
+		{"--health-start-period 1m i", "task.container.health.start_period_text", "1m0s"},
+		{"--health-start-interval 1s i", "task.container.health.start_interval", "1000000000"},
+		{"--no-healthcheck i", "task.container.health.test", "[\"NONE\"]"},
+		{"--ready-wait 0s i", "task.container.ready_wait", "0"},
 		{"--ulimit nofile=1:2 i", "task.container.ulimits", "[{\"name\": \"nofile\", \"soft\": 1, \"hard\": 2}]"},
 		{"--sysctl net.x=1 i", "task.container.sysctls", "{\"net.x\": \"1\"}"},
 		{"--cap-add net_admin i", "task.container.cap_add", "[\"CAP_NET_ADMIN\"]"},
@@ -201,6 +210,7 @@ static void mistakes_name_the_flag(void **state)
 		{"--dns-search a..b i", "--dns-search: \"a..b\""},
 		{"--dns-option= i", "--dns-option: \"\""},
 		{"--host x i", "--host: \"x\": expected NAME:IP"},
+		{"--no-healthcheck --health-retries 2 i", "--no-healthcheck and --health-retries exclude each other"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -235,7 +245,7 @@ static void update_changes_only_what_is_given(void **state)
 		"--name web --replicas 3 -e A=1 -e B=2 -l x=1 --mount target=/a --mount target=/b --ulimit core=0 --cap-add NET_RAW "
 		"--constraint node.role==worker --placement-pref spread=node.labels.r --restart-delay 1s --group g --sysctl s=1 "
 		"--network front --network name=back,alias=b -p 8080:80 -p 53:53/udp --dns 10.0.0.53 --dns-search a.b --dns-option x "
-		"--host db:10.0.0.5 i:1 run";
+		"--host db:10.0.0.5 --health-cmd check --health-interval 7s i:1 run";
 	static const struct {
 		const char *line, *path, *want;
 		unsigned differ;
@@ -272,6 +282,12 @@ static void update_changes_only_what_is_given(void **state)
 		{"--dns-option-rm x", "task.container.dns_options", "[]", 1},
 		{"--host-rm db --host-add db:10.0.0.6", "task.container.hosts", "[\"10.0.0.6 db\"]", 1},
 		{"--limit-memory 0", "task.resources.limits.mem_bytes", "0", 0},
+		{"--health-cmd other", "task.container.health.test", "[\"CMD-SHELL\", \"other\"]", 1},
+		{"--health-cmd=", "task.container.health.test", "[]", 1},
+		{"--health-interval 9s", "task.container.health.interval", "9000000000", 2},
+		{"--health-interval 0s", "task.container.health.interval", "0", 2},
+		{"--no-healthcheck", "task.container.health.test", "[\"NONE\"]", 1},
+		{"--ready-wait 3s", "task.container.ready_wait_text", "3s", 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -301,6 +317,19 @@ static void an_update_without_flags_changes_nothing(void **state)
 
 	assert_int_equal(edit(spec, "--detach", &err), 0);
 	assert_true(pb_equal(spec, before));
+}
+
+static void a_check_that_was_switched_off_comes_back(void **state)
+{
+	struct error err = ERROR_INIT;
+	_cleanup_pb_ pb_service_spec *spec = create("--no-healthcheck i", &err);
+
+	assert_int_equal(edit(spec, "--health-retries 2", &err), 0);
+	assert_int_equal(spec->task->container->health->n_test, 0); /* the image's */
+	assert_int_equal(edit(spec, "--no-healthcheck", &err), 0);
+	assert_int_equal(edit(spec, "--health-cmd true", &err), 0);
+	assert_string_equal(spec->task->container->health->test[1], "true");
+	assert_int_equal(edit(spec, "--no-healthcheck --health-cmd true", &err), -1);
 }
 
 static void update_mistakes(void **state)
@@ -342,6 +371,7 @@ int main(void)
 		cmocka_unit_test(mistakes_name_the_flag),
 		cmocka_unit_test(update_changes_only_what_is_given),
 		cmocka_unit_test(an_update_without_flags_changes_nothing),
+		cmocka_unit_test(a_check_that_was_switched_off_comes_back),
 		cmocka_unit_test(update_mistakes),
 		cmocka_unit_test(a_new_image_forgets_the_old_digest),
 	};

@@ -72,6 +72,30 @@ static void waiting_for_an_address(void **state)
 	view_free(v);
 }
 
+static void health_is_told(void **state)
+{
+	struct view *v = view_of(node("n1"), service("web", .replicas = 2), task("t1", .slot = 1, .node = "n1", .state = TASK_STARTING),
+				 task("t2", .slot = 2, .node = "n1"));
+	pb_task *t1 = pb_dup(view_task(v, "t1")), *t2 = pb_dup(view_task(v, "t2"));
+	_cleanup_pb_ Skein__ExplainServiceResponse *r = NULL;
+
+	(void)state;
+	pb_set_str(&t1->status->message, "waits for the first successful health check");
+	t1->status->health = pb_new(&skein__task_health__descriptor);
+	t1->status->health->state = HEALTH_STARTING;
+	t1->status->health->checked_at = NOW;
+	t1->status->health->exit_code = 7;
+	pb_set_str(&t1->status->health->output, "connection refused");
+	pb_set_str(&t2->status->message, "started; nobody listens on port 80/tcp after 10s");
+	pb_free(view_put(v, KIND_TASK, t1));
+	pb_free(view_put(v, KIND_TASK, t2));
+	r = explain(v);
+	assert_says(of(r, "t1")->summary, "(waits for the first successful health check); health: starting, last check exit 7: "
+					  "connection refused");
+	assert_says(of(r, "t2")->summary, ": started; nobody listens on port 80/tcp after 10s");
+	view_free(v);
+}
+
 static void a_dead_node_is_named(void **state)
 {
 	struct view *v = view_of(node("n1", .state = NODE_DOWN), service("web"), task("t1", .slot = 1, .node = "n1"));
@@ -172,7 +196,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(running_and_waiting),
-		cmocka_unit_test(waiting_for_an_address), cmocka_unit_test(a_dead_node_is_named),
+		cmocka_unit_test(waiting_for_an_address), cmocka_unit_test(health_is_told),
+		cmocka_unit_test(a_dead_node_is_named),
 		cmocka_unit_test(a_removed_node_is_no_trouble),
 		cmocka_unit_test(a_delayed_restart_says_when),
 		cmocka_unit_test(the_last_end_of_a_slot),

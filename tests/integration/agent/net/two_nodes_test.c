@@ -355,6 +355,25 @@ static void one_that_drains_keeps_its_connections(void **state)
 	assert_int_equal(m.op, 0);
 	assert_true(node_read_all(a.fd, buf, m.len));
 	assert_true(clock_mono_ns() < begin + 15 * NS_PER_SEC);
+	/* Who is late is not refused: there is no answer. */
+	assert_int_equal(ns_connect(task_ns[4], tasks[0].ipv4, 80, SOCK_STREAM), -1);
+	assert_int_not_equal(errno, ECONNREFUSED);
+}
+
+static void a_start_waits_for_who_listens(void **state)
+{
+	char *served = node_call(&a, NODE_AWAIT, "web2task", 10 * NS_PER_SEC);
+	char *missing = node_call(&a, NODE_AWAIT, "cli1task", 300 * NS_PER_MS);
+	char *unknown = node_call(&a, NODE_AWAIT, "absent", 10 * NS_PER_SEC), *off = node_call(&a, NODE_AWAIT, "web2task", 0);
+
+	assert_string_equal(served, "served");
+	assert_string_equal(missing, "80/tcp");
+	assert_string_equal(unknown, "nothing");
+	assert_string_equal(off, "nothing");
+	free(served);
+	free(missing);
+	free(unknown);
+	free(off);
 }
 
 static void adopt_all(struct node *n, size_t except)
@@ -539,13 +558,13 @@ static void wait_for(const char *what, const char *command)
 
 static void what_is_taken_away_comes_back(void **state)
 {
-	_cleanup_free_ char *fdb = xasprintf("nsenter --net=%s/net/front bridge fdb show dev vx0 | grep -q 02:42:0a:00:01:0d", a.dir);
+	_cleanup_free_ char *fdb = xasprintf("nsenter --net=%s/net/front bridge fdb show dev vx0 | grep -q '02:42:0a:00:01:0d dst'", a.dir);
 	_cleanup_free_ char *addr = xasprintf("nsenter -t %d -n ip addr show dev skein0 | grep -q 172.30.0.1/16", a.pid);
 	_cleanup_free_ char *link = xasprintf("nsenter -t %d -n ip -d link show dev skein-in 2>/dev/null | grep -q 'vxlan id 4096'",
 					      a.pid);
 	struct tally t;
 
-	run_ok("%s", fdb);
+	wait_for("forwarding entry", fdb); /* the task has just come back */
 	run_ok("nsenter --net=%s/net/front bridge fdb del 02:42:0a:00:01:0d dev vx0", a.dir);
 	wait_for("forwarding entry", fdb);
 	run_ok("nsenter -t %d -n ip addr del 172.30.0.1/16 dev skein0", a.pid);
@@ -629,6 +648,7 @@ int main(void)
 		cmocka_unit_test(tasks_reach_the_world_and_not_each_other_there),
 		cmocka_unit_test(a_host_that_forwards_still_hears_routers),
 		cmocka_unit_test(the_kernel_is_as_it_should_be),
+		cmocka_unit_test(a_start_waits_for_who_listens),
 		cmocka_unit_test(one_that_drains_keeps_its_connections),
 		cmocka_unit_test(a_new_agent_takes_over_without_a_gap),
 		cmocka_unit_test(one_that_is_ready_again_gets_connections),

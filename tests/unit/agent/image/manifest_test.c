@@ -140,7 +140,9 @@ static void reads_a_config(void **state)
 	static const char json[] =
 		"{\"rootfs\":{\"diff_ids\":[\"sha256:" HEX_A "\"]},\"config\":{\"Entrypoint\":[\"/bin/sh\",\"-c\"],"
 		"\"Cmd\":null,\"Env\":[\"A=b\"],\"User\":\"web:web\",\"WorkingDir\":\"/srv\",\"StopSignal\":\"SIGQUIT\","
-		"\"Volumes\":{\"/data\":{}},\"ExposedPorts\":{\"80/tcp\":{},\"53/udp\":{}}}}";
+		"\"Volumes\":{\"/data\":{}},\"ExposedPorts\":{\"80/tcp\":{},\"53/udp\":{}},"
+		"\"Healthcheck\":{\"Test\":[\"CMD-SHELL\",\"nc -z localhost 80\"],\"Interval\":5000000000,\"Timeout\":1000000000,"
+		"\"Retries\":4,\"StartPeriod\":2000000000,\"StartInterval\":100000000}}}";
 	static const char bare[] = "{\"rootfs\":{\"diff_ids\":[]}}";
 	struct image_config *c = image_config_parse(json, strlen(json), NULL);
 
@@ -156,11 +158,19 @@ static void reads_a_config(void **state)
 	assert_string_equal(c->stop_signal, "SIGQUIT");
 	assert_string_equal(c->volumes[0], "/data");
 	assert_string_equal(c->exposed_ports[1], "53/udp");
+	assert_int_equal(c->health->n_test, 2);
+	assert_string_equal(c->health->test[1], "nc -z localhost 80");
+	assert_int_equal(c->health->interval, INT64_C(5000000000));
+	assert_int_equal(c->health->timeout, INT64_C(1000000000));
+	assert_int_equal(c->health->retries, 4);
+	assert_int_equal(c->health->start_period, INT64_C(2000000000));
+	assert_int_equal(c->health->start_interval, INT64_C(100000000));
 	image_config_free(c);
 	c = image_config_parse(bare, strlen(bare), NULL);
 	assert_non_null(c);
 	assert_null(c->env);
 	assert_null(c->user);
+	assert_null(c->health);
 	image_config_free(c);
 }
 
@@ -172,6 +182,11 @@ static void refuses_bad_configs(void **state)
 		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Env\":\"A=b\"}}",
 		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"User\":0}}",
 		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Volumes\":[\"/data\"]}}",
+		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Healthcheck\":[]}}",
+		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Healthcheck\":{\"Test\":\"true\"}}}",
+		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Healthcheck\":{\"Test\":[\"CMD\",1]}}}",
+		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Healthcheck\":{\"Test\":[],\"Interval\":-1}}}",
+		"{\"rootfs\":{\"diff_ids\":[]},\"config\":{\"Healthcheck\":{\"Retries\":\"3\"}}}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

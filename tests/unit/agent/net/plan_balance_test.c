@@ -122,13 +122,13 @@ static void a_port_reaches_tasks_here_and_nodes_elsewhere(void **state)
 
 	assert_has(text, "add chain inet skein p_tcp_8080\n");
 	assert_has(text, "p_tcp_8080 iifname \"skein-in\" meta l4proto tcp dnat ip to 172.30.0.2:80\n");
-	assert_has(text, "p_tcp_8080 iifname \"skein-in\" return\n");
+	assert_has(text, "p_tcp_8080 iifname \"skein-in\" drop\n");
 	assert_has(text, "p_tcp_8080 meta l4proto tcp dnat ip to numgen inc mod 2 map "
 			 "{ 0 : 10.255.0.2 . 8080, 1 : 172.30.0.2 . 80 }\n");
 	assert_has(text, "add element inet skein ingress { tcp . 8080 : jump p_tcp_8080 }\n");
 	/* On a node without a task: what is sent there goes no further. */
 	none = port_text(m, "n3", NULL, 0, true, true);
-	assert_has(none, "flush chain inet skein p_tcp_8080\nadd rule inet skein p_tcp_8080 iifname \"skein-in\" return\n");
+	assert_has(none, "flush chain inet skein p_tcp_8080\nadd rule inet skein p_tcp_8080 iifname \"skein-in\" drop\n");
 	assert_has(none, "dnat ip to numgen inc mod 2 map { 0 : 10.255.0.1 . 8080, 1 : 10.255.0.2 . 8080 }\n");
 	model_free(m);
 }

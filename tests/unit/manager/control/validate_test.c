@@ -165,6 +165,52 @@ static void durations_and_enums(void **state)
 	refused(spec, "update.order", "9");
 }
 
+static pb_health_check *test_of(pb_service_spec *spec, const char *kind, const char *command)
+{
+	pb_health_check *h = pb_new(&skein__health_check__descriptor);
+
+	if (kind)
+		pb_strs_add(&h->n_test, &h->test, kind);
+	if (command)
+		pb_strs_add(&h->n_test, &h->test, command);
+	pb_free(spec->task->container->health);
+	return spec->task->container->health = h;
+}
+
+static void health_checks(void **state)
+{
+	_cleanup_pb_ pb_service_spec *spec = good_spec();
+	pb_health_check *h;
+
+	test_of(spec, NULL, NULL);
+	accepted(spec);
+	test_of(spec, "NONE", NULL);
+	accepted(spec);
+	test_of(spec, "CMD", "true");
+	accepted(spec);
+	test_of(spec, "HTTP", "/");
+	refused(spec, "task.container.health.test[0]", "HTTP");
+	test_of(spec, "CMD-SHELL", NULL);
+	refused(spec, "task.container.health.test", "1 words");
+	test_of(spec, "NONE", "x");
+	refused(spec, "task.container.health.test", "2 words");
+	test_of(spec, "CMD", "");
+	refused(spec, "task.container.health.test[1]", "name a command");
+	h = test_of(spec, "CMD-SHELL", "true");
+	h->interval = 999999;
+	refused(spec, "task.container.health.interval", "999999 ns");
+	h->interval = 1000000;
+	h->timeout = -1;
+	refused(spec, "task.container.health.timeout", "-1");
+	h->timeout = 0;
+	h->retries = 4000000000u;
+	refused(spec, "task.container.health.retries", "4000000000");
+	h->retries = 3;
+	accepted(spec);
+	spec->task->container->ready_wait = -5;
+	refused(spec, "task.container.ready_wait", "-5ns");
+}
+
 static void placement(void **state)
 {
 	_cleanup_pb_ pb_service_spec *spec = good_spec();
@@ -410,6 +456,7 @@ int main(void)
 		cmocka_unit_test(modes_and_counts),
 		cmocka_unit_test(resources),
 		cmocka_unit_test(durations_and_enums),
+		cmocka_unit_test(health_checks),
 		cmocka_unit_test(placement),
 		cmocka_unit_test(network_and_sysctls),
 		cmocka_unit_test(container_strings),

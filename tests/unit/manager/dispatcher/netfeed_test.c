@@ -135,6 +135,33 @@ static void ready_flips_with_running_and_desired(void **state)
 	world_free(w);
 }
 
+/* Its agent says that it stops it: others need not wait for that. */
+static void an_unhealthy_task_gets_nothing_more(void **state)
+{
+	struct world *w = world_new();
+	_cleanup_pb_ Skein__NetState *s = NULL;
+	pb_task *t;
+
+	change(w, KIND_SERVICE, new_service("web", "a"));
+	put_task(w, "t0", "web", "n0", "a", TASK_RUNNING, TASK_RUNNING);
+	put_task(w, "t1", "web", "n1", "a", TASK_RUNNING, TASK_RUNNING);
+	agent_start(w, 0);
+	catch_up(w, 0);
+	t = pb_dup(view_task(w->view, "t1"));
+	t->status->health = pb_new(&skein__task_health__descriptor);
+	t->status->health->state = HEALTH_HEALTHY;
+	change(w, KIND_TASK, t);
+	assert_null(next(w, 0));
+	t = pb_dup(view_task(w->view, "t1"));
+	t->status->health->state = HEALTH_UNHEALTHY;
+	change(w, KIND_TASK, t);
+	s = next(w, 0);
+	assert_int_equal(all_of(s), 1);
+	assert_string_equal(s->endpoints[0]->task_id, "t1");
+	assert_false(s->endpoints[0]->ready);
+	world_free(w);
+}
+
 static void events_touch_only_who_knows(void **state)
 {
 	struct world *w = world_new();
@@ -309,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_task_brings_its_network_with_all_in_it),
 		cmocka_unit_test(the_last_task_takes_its_network_along),
 		cmocka_unit_test(ready_flips_with_running_and_desired),
+		cmocka_unit_test(an_unhealthy_task_gets_nothing_more),
 		cmocka_unit_test(events_touch_only_who_knows),
 		cmocka_unit_test(ingress_services_are_known_everywhere),
 		cmocka_unit_test(services_and_tasks_go_in_any_order),

@@ -53,6 +53,22 @@ static void verdicts(void **state)
 	}
 }
 
+static void news_of_health_is_news(void **state)
+{
+	struct view *v = view_of(node("n1"), service("web"), task("t1", .node = "n1"));
+	Skein__TaskStatusReport report = SKEIN__TASK_STATUS_REPORT__INIT;
+	_cleanup_pb_ pb_task_status *status = pb_dup(view_task(v, "t1")->status);
+
+	(void)state;
+	report.task_id = (char *)"t1";
+	report.status = status;
+	assert_int_equal(status_judge(v, "n1", &report), STATUS_SAME);
+	status->health = pb_new(&skein__task_health__descriptor);
+	status->health->state = HEALTH_UNHEALTHY;
+	assert_int_equal(status_judge(v, "n1", &report), STATUS_TAKEN);
+	view_free(v);
+}
+
 static Skein__StatusReports *reports_of(size_t n, const char *id, const int *states,
 					const char *message)
 {
@@ -133,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(verdicts),
+		cmocka_unit_test(news_of_health_is_news),
 		cmocka_unit_test(a_batch_is_monotonic),
 		cmocka_unit_test(texts_are_cut),
 		cmocka_unit_test(dirty_text_is_cleaned_not_refused),
