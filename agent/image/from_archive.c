@@ -152,9 +152,48 @@ static void inspect(struct work *w)
 		read_layout(w);
 }
 
+static int put_blob(struct work *w, const char *bytes, size_t len, struct descriptor *ret, struct error *err)
+{
+	_cleanup_free_ char *path = NULL;
+
+	digest_of(bytes, len, ret->digest);
+	ret->size_bytes = (int64_t)len;
+	path = work_blob_path(w, ret->digest);
+	return file_write(path, bytes, len, 0600, err);
+}
+
+/*
+ * The layout is OCI, whose configs have no health check: skopeo drops it. An image that has one keeps the config that stands in
+ * the archive, whose other parts mean the same. digest: of the manifest, before and after.
+ */
+static int keep_health(struct work *w, char digest[static DIGEST_MAX], struct error *err)
+{
+	_cleanup_(image_config_freep) struct image_config *parsed = NULL;
+	_cleanup_free_ char *config = NULL, *json = NULL, *manifest = NULL;
+	struct descriptor config_blob, manifest_blob;
+	size_t config_len, len;
+
+	if (imagefile_document(w->archive, w->tags->configs[w->next_image], &w->cancel, &config, &config_len, NULL) < 0)
+		return 0; /* skopeo has found it: elsewhere, or under another name */
+	parsed = image_config_parse(config, config_len, err);
+	if (!parsed)
+		return -1;
+	if (!parsed->health)
+		return 0;
+	if (read_blob(w, digest, &json, &len, err) < 0 || put_blob(w, config, config_len, &config_blob, err) < 0)
+		return -1;
+	manifest = manifest_with_config(json, len, &config_blob, err);
+	if (!manifest || put_blob(w, manifest, strlen(manifest), &manifest_blob, err) < 0)
+		return -1;
+	strcpy(digest, manifest_blob.digest);
+	return 0;
+}
+
 /* What skopeo has made of one image of a docker-archive. */
 static void read_copied(struct work *w)
 {
+	char digest[DIGEST_MAX];
+
 	_cleanup_(image_index_freep) struct image_index *index = NULL;
 	_cleanup_free_ char *path = xasprintf("%s/layout-%zu/index.json", w->tmp, w->next_image);
 	char **names = w->tags->names[w->next_image];
@@ -166,10 +205,11 @@ static void read_copied(struct work *w)
 		error_set(&w->err, ERR_DATA_LOSS, "%s has %zu manifests", path, index->n);
 		return;
 	}
-	if (add_manifest(w, index->entries[0].blob.digest, NULL, NULL, &w->err) < 0)
+	strcpy(digest, index->entries[0].blob.digest);
+	if (keep_health(w, digest, &w->err) < 0 || add_manifest(w, digest, NULL, NULL, &w->err) < 0)
 		return;
 	for (size_t i = 0; names[i]; i++)
-		add_manifest(w, index->entries[0].blob.digest, NULL, names[i], &w->err);
+		add_manifest(w, digest, NULL, names[i], &w->err);
 }
 
 /* ---------------------------------------------------------------- steps */

@@ -144,6 +144,21 @@ int imagefile_inspect(const char *path, const atomic_bool *cancel, enum imagefil
 	return *ret_tags ? 0 : -1;
 }
 
+int imagefile_document(const char *path, const char *name, const atomic_bool *cancel, char **ret, size_t *ret_len,
+		       struct error *err)
+{
+	_cleanup_(reader_fini) struct reader r = {0};
+	char found[TREE_PATH_MAX];
+	int rc;
+
+	if (reader_open(&r, path, cancel, err) < 0)
+		return -1;
+	while ((rc = reader_next(&r, found, err)) > 0)
+		if (str_eq(found, name))
+			return read_document(&r, name, ret, ret_len, err);
+	return rc < 0 ? -1 : error_set(err, ERR_NOT_FOUND, "the archive has no %.200s", name);
+}
+
 static int write_all(int fd, const char *data, size_t len, struct error *err)
 {
 	while (len) {

@@ -20,6 +20,10 @@ enum imagefile_kind { IMAGEFILE_DOCKER, IMAGEFILE_OCI };
 int imagefile_inspect(const char *path, const atomic_bool *cancel, enum imagefile_kind *ret_kind,
 		      struct repo_tags **ret_tags, struct error *err);
 
+/* A document of the archive; yours. Errors: ERR_NOT_FOUND, ERR_DATA_LOSS, ERR_EXHAUSTED too long, ERR_CANCELLED */
+int imagefile_document(const char *path, const char *name, const atomic_bool *cancel, char **ret, size_t *ret_len,
+		       struct error *err);
+
 /*
  * Take the layout out of an OCI archive: <dir>/index.json and <dir>/blobs/sha256/<hex>, each blob with its
  * digest checked. Everything else in the archive is ignored. `dir` exists and is empty.

@@ -153,6 +153,22 @@ void manifest_free(struct manifest *m)
 	free(m);
 }
 
+char *manifest_with_config(const char *json, size_t len, const struct descriptor *config, struct error *err)
+{
+	_cleanup_(json_decrefp) json_t *root = parse_object("manifest", json, len, err);
+	json_t *obj = json_object_get(root, "config");
+
+	if (!root)
+		return NULL;
+	if (!json_is_object(obj)) {
+		error_set(err, ERR_DATA_LOSS, "manifest has no config");
+		return NULL;
+	}
+	json_object_set_new(obj, "digest", json_string(config->digest));
+	json_object_set_new(obj, "size", json_integer(config->size_bytes));
+	return json_dumps(root, JSON_COMPACT);
+}
+
 /* ---------------------------------------------------------------- index */
 
 void platform_host(struct platform *ret)
@@ -509,8 +525,14 @@ struct repo_tags *repo_tags_parse(const char *json, size_t len, struct error *er
 		return NULL;
 	}
 	a->names = xcalloc(n, sizeof(*a->names));
-	for (; a->n < n; a->n++)
-		a->names[a->n] = names_of(json_object_get(json_array_get(root, a->n), "RepoTags"));
+	a->configs = xcalloc(n, sizeof(*a->configs));
+	for (; a->n < n; a->n++) {
+		const json_t *image = json_array_get(root, a->n);
+		const char *config = json_string_value(json_object_get(image, "Config"));
+
+		a->names[a->n] = names_of(json_object_get(image, "RepoTags"));
+		a->configs[a->n] = xstrdup(config ? config : "");
+	}
 	return TAKE_PTR(a);
 }
 
@@ -518,8 +540,11 @@ void repo_tags_free(struct repo_tags *a)
 {
 	if (!a)
 		return;
-	for (size_t i = 0; i < a->n; i++)
+	for (size_t i = 0; i < a->n; i++) {
 		strs_free(a->names[i]);
+		free(a->configs[i]);
+	}
 	free(a->names);
+	free(a->configs);
 	free(a);
 }

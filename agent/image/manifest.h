@@ -38,6 +38,8 @@ struct manifest {
 };
 struct manifest *manifest_parse(const char *json, size_t len, struct error *err);
 void manifest_free(struct manifest *m);
+/* The same manifest with another config. Text, yours. */
+char *manifest_with_config(const char *json, size_t len, const struct descriptor *config, struct error *err);
 static inline void manifest_freep(struct manifest **p)
 {
 	manifest_free(*p);
@@ -87,9 +89,10 @@ static inline void image_config_freep(struct image_config **p)
 	*p = NULL;
 }
 
-/* A docker-archive's manifest.json: the names of each of its images, normalised. */
+/* A docker-archive's manifest.json: the names of each of its images, normalised, and their configs. */
 struct repo_tags {
 	char ***names; /* n NULL-terminated vectors */
+	char **configs; /* where the config of each is in the archive; "" when it is not said */
 	size_t n;
 };
 struct repo_tags *repo_tags_parse(const char *json, size_t len, struct error *err);

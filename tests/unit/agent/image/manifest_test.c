@@ -135,6 +135,29 @@ static void names_of_entries(void **state)
 	}
 }
 
+static void another_config_for_a_manifest(void **state)
+{
+	static const char json[] = "{\"schemaVersion\":2,\"config\":{\"mediaType\":\"t\",\"digest\":\"sha256:" HEX_A
+				   "\",\"size\":5},\"layers\":[{\"digest\":\"sha256:" HEX_A "\",\"size\":7}]}";
+	struct descriptor config = {.digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+				    .size_bytes = 99};
+	struct error err = ERROR_INIT;
+	char *text = manifest_with_config(json, strlen(json), &config, &err);
+	struct manifest *m;
+
+	assert_non_null(text);
+	m = manifest_parse(text, strlen(text), &err);
+	assert_non_null(m);
+	assert_string_equal(m->config.digest, config.digest);
+	assert_int_equal(m->config.size_bytes, 99);
+	assert_int_equal(m->n_layers, 1);
+	assert_string_equal(m->layers[0].digest, "sha256:" HEX_A);
+	manifest_free(m);
+	free(text);
+	assert_null(manifest_with_config("{}", 2, &config, &err));
+	assert_null(manifest_with_config("[", 1, &config, &err));
+}
+
 static void reads_a_config(void **state)
 {
 	static const char json[] =
@@ -220,7 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_manifest),      cmocka_unit_test(refuses_bad_manifests),
 		cmocka_unit_test(bounds_layers),         cmocka_unit_test(chooses_the_platform),
-		cmocka_unit_test(names_of_entries),      cmocka_unit_test(reads_a_config),
+		cmocka_unit_test(names_of_entries),      cmocka_unit_test(another_config_for_a_manifest), cmocka_unit_test(reads_a_config),
 		cmocka_unit_test(refuses_bad_configs),   cmocka_unit_test(reads_names_of_an_archive),
 	};
 
