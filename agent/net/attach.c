@@ -279,9 +279,9 @@ static void adopt(struct attached *a)
 	if (there) {
 		work_call(job, a->space.path, attached_open_names, a);
 		drain_open_door(a, job);
-	}
-	else
+	} else {
 		a->state = ATTACHED_DROPPING;
+	}
 	work_run(a->net->work, job, there ? adopted : not_there, a);
 }
 

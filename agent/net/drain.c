@@ -36,7 +36,7 @@ static bool has_door(const struct attached *a)
 {
 	const struct model_service *s = model_service(a->net->model, a->task->service_id);
 
-	return s && s->pb && (s->n_vips || s->pb->n_ports);
+	return a->net->features.nftables && s && (s->n_vips || s->pb->n_ports);
 }
 
 static void forget_unanswered(struct net *n, const struct ipaddr *address)
@@ -50,7 +50,8 @@ static void counted(void *data, struct work_job *job, const struct error *err);
 /* An agent that has ended may have closed it: whether its task is to stop is known soon. */
 void drain_open_door(struct attached *a, struct work_job *job)
 {
-	work_nft(job, a->space.path, xstrdup("add table inet skein-door\ndelete table inet skein-door\n"), false);
+	if (a->net->features.nftables)
+		work_nft(job, a->space.path, xstrdup("add table inet skein-door\ndelete table inet skein-door\n"), false);
 }
 
 /* A table of its own: the other one is compared with what it should be from time to time. */
