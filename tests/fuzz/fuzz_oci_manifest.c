@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,6 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (index)
 			image_index_choose(index, &host);
 		image_index_free(index);
+		break;
+	case 'w':
+		free(manifest_with_config(json, size - 1, &(struct descriptor){.digest = "sha256:x", .size_bytes = 7}, NULL));
 		break;
 	case 'c':
 		image_config_free(image_config_parse(json, size - 1, NULL));
