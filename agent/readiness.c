@@ -23,8 +23,8 @@ struct readiness {
 	pb_health_check *check; /* NULL = none */
 	struct health health;
 	pb_task_health *status;
+	pb_task_health *told;
 	int64_t told_at;
-	uint32_t told_streak;
 	struct container_check *running;
 	uv_timer_t timer;
 	int64_t ready_wait;
@@ -36,14 +36,19 @@ struct readiness {
 static void tell(struct readiness *r)
 {
 	r->told_at = clock_mono_ns();
-	r->told_streak = r->status->failing_streak;
+	pb_free(r->told);
+	r->told = pb_dup(r->status);
 	r->o.changed(r->o.data, r->status);
 }
 
 static void tell_now_and_then(struct readiness *r)
 {
-	bool other = !r->status->failing_streak != !r->told_streak;
+	const pb_task_health *now = r->status, *before = r->told;
+	bool other = !now->failing_streak != !before->failing_streak;
 
+	/* Who waits for it to come up wants to know why it does not. */
+	if (now->state == HEALTH_STARTING)
+		other |= now->exit_code != before->exit_code || !str_eq(now->output, before->output);
 	if (other && clock_mono_ns() - r->told_at >= TELL_NS)
 		tell(r);
 }
@@ -139,6 +144,8 @@ static void begin_checks(struct readiness *r, const pb_task_health *before)
 	r->status = before ? pb_dup(before) : pb_new(&skein__task_health__descriptor);
 	if (!before)
 		r->status->state = r->o.passed ? HEALTH_HEALTHY : HEALTH_STARTING;
+	r->told = pb_dup(r->status);
+	r->told_at = clock_mono_ns();
 	health_begin(&r->health, clock_mono_ns(), r->o.passed);
 	next_check(r, first_distance(r));
 }
@@ -224,6 +231,7 @@ static void on_closed(uv_handle_t *handle)
 
 	pb_free(r->check);
 	pb_free(r->status);
+	pb_free(r->told);
 	free(r->task_id);
 	free(r);
 }
