@@ -147,3 +147,16 @@ get() { bed run h1 curl -fsS --cacert /var/lib/skein/identity/root.crt --connect
 	run ctl h1 top tasks --sort nonsense
 	[ "$status" -eq 2 ]
 }
+
+@test "top on a terminal is drawn anew, within its size, until it is interrupted" {
+	local out=$SKEIN_TESTBED/top pid
+	bed run h1 script -qefc "stty cols 60 rows 8; exec clusterctl top tasks --sort name" /dev/null </dev/null >"$out" 2>&1 &
+	drawn() { [ "$(grep -o $'\e\[H' "$out" | wc -l)" -ge 3 ]; }
+	wait_for 20 drawn
+	pid=$(bed run h1 pgrep -f '^clusterctl top')
+	bed run h1 kill -INT "$pid"
+	wait
+	grep -q 'web\.1' "$out"
+	# Nothing is wider than the terminal.
+	! tr -d '\r' <"$out" | sed 's/\x1b\[[0-9]*[A-Za-z]//g' | grep -qE '^.{61,}'
+}
