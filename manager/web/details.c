@@ -223,6 +223,15 @@ static json_t *addresses_json(const struct view *v, const pb_task *task)
 	return list;
 }
 
+static json_t *health_json(const Skein__TaskHealth *health)
+{
+	json_t *o = json_pack("{s:i,s:i,s:o}", "state", (int)health->state, "streak", (int)health->failing_streak, "at",
+			      time_json(health->checked_at));
+
+	text_set(o, "output", health->output);
+	return o;
+}
+
 void details_task(struct web *w, struct http_request *req)
 {
 	const pb_task *task = wanted_object(w, req, KIND_TASK);
@@ -240,8 +249,11 @@ void details_task(struct web *w, struct http_request *req)
 	}
 	if (task->spec && task->spec->resources)
 		json_object_set_new(o, "limits", resources_json(task->spec->resources->limits));
-	if (task->status)
+	if (task->status) {
 		text_set(o, "container", task->status->container_id);
+		if (task->status->health)
+			json_object_set_new(o, "health", health_json(task->status->health));
+	}
 	json_object_set_new(o, "addresses", addresses_json(w->view, task));
 	json_object_set_new(o, "history", history_json(w->view, task));
 	web_answer_json(req, 200, o);

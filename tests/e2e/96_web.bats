@@ -7,6 +7,8 @@ URL=https://10.77.0.1:9641/ui
 
 setup_file() {
 	cluster_up 1 2
+	# Where the operator sits: on a cluster's host, interfaces come and go with the tasks, and browsers then drop what they load.
+	bed host h4
 	load_image h1 demo:1 --cmd 'i=0; while :; do i=$((i+1)); echo "request $i: 200 in $((i % 7 + 3)) ms"; [ $((i % 9)) != 0 ] || echo "slow answer" >&2; sleep 1; done'
 	ctl h1 service create --name web --replicas 3 demo:1
 	ctl h1 service create --name api --replicas 2 --label tier=back demo:1
@@ -15,19 +17,20 @@ setup_file() {
 # curl on h1, which knows the cluster's root and the page's name.
 page() { bed run h1 curl -s --max-time 20 --cacert /var/lib/skein/identity/root.crt "$@"; }
 token() { ctl h1 ui-token -q --ttl 1h; }
-# A Python program that drives a browser on h1: `b` is the browser, `token` a fresh token, ctl() is clusterctl.
+# A Python program that drives a browser on h4: `b` is the browser, `token` a fresh token, ctl() is clusterctl on h1.
 browse() {
 	local program
 	program=$(cat)
-	timeout $((120 * ${SKEIN_SLOW:-1})) bash "$ROOT/tests/e2e/testbed" run h1 env PYTHONPATH="$ROOT/tests/support" PYTHONDONTWRITEBYTECODE=1 \
-		SKEIN_SLOW="${SKEIN_SLOW:-1}" SHOTS="${SKEIN_SCREENSHOTS:-}" python3 - "$URL/" "$(token)" <<-EOT
+	PYTHONPATH="$ROOT/tests/support" PYTHONDONTWRITEBYTECODE=1 SHOTS=${SKEIN_SCREENSHOTS:-} \
+		timeout $((120 * ${SKEIN_SLOW:-1})) python3 - "$URL/" "$(token)" "$ROOT/tests/e2e/testbed" <<-EOT
 		import os, subprocess, sys
 		from browser import Browser
-		url, token = sys.argv[1:]
-		def ctl(*words): return subprocess.run(["clusterctl", *words], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+		url, token, testbed = sys.argv[1:]
+		def bed(*words): return subprocess.run(["bash", testbed, *words], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+		def ctl(*words): return bed("ctl", "h1", *words)
 		def shot(name):
 		    if os.environ["SHOTS"]: b.screenshot(os.path.join(os.environ["SHOTS"], name + ".png"))
-		with Browser(1280, 760) as b:
+		with Browser(1280, 760, ["bash", testbed, "run", "h4"]) as b:
 		$(sed 's/^/    /' <<<"$program")
 		    assert not b.complaints(), b.complaints()
 	EOT
@@ -216,6 +219,15 @@ browse() {
 	EOT
 }
 
+@test "what a node uses is plotted" {
+	browse <<-'EOT'
+		b.sign_in(url, token)
+		b.wait("[...document.querySelectorAll('#nodes .plot b')].length === 6 && [...document.querySelectorAll('#nodes .plot b')].every((n) => /%|B/.test(n.textContent))")
+		b.click("#nodes .tile")
+		b.wait("document.querySelector('#panel .plot-line')?.getAttribute('d').startsWith('M')")
+	EOT
+}
+
 @test "a manager that comes back asks again; a revoked token signs out" {
 	browse <<-'EOT'
 		b.sign_in(url, token)
@@ -224,7 +236,7 @@ browse() {
 		b.wait("!document.querySelector('#gate').hidden && document.querySelector('#gate-error').innerText.includes('signed out')")
 		token = ctl("ui-token", "-q").strip()
 		b.sign_in(url, token)
-		subprocess.run(["sh", "-c", "kill -9 $(cut -d' ' -f1 /run/skein/manager.pid)"], check=True)
+		bed("kill", "h1", "manager")
 		b.wait("!document.querySelector('#gate').hidden", 60)
 		b.sign_in(url, token)
 		b.wait("document.querySelectorAll('#nodes .tile').length === 5")

@@ -18,7 +18,8 @@ def out_of_the_way(fd):
 
 
 class Browser:
-    def __init__(self, width=1280, height=800):
+    def __init__(self, width=1280, height=800, prefix=()):
+        """prefix: a command in front of the browser's, which keeps descriptors 3 and 4."""
         self.profile = tempfile.mkdtemp(prefix="skein-browser-")
         self.number = 0
         self.events = []
@@ -27,7 +28,7 @@ class Browser:
         # The program is to read its commands from 3 and answer on 4.
         script = f'exec 3<&{into} 4>&{out} {into}<&- {out}>&-; exec "$0" "$@"'
         self.child = subprocess.Popen(
-            ["bash", "-c", script, shutil.which("chromium"), "--headless=new", "--remote-debugging-pipe", "--no-sandbox",
+            ["bash", "-c", script, *prefix, shutil.which("chromium"), "--headless=new", "--remote-debugging-pipe", "--no-sandbox",
              "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
              "--no-first-run", "--ignore-certificate-errors", "--hide-scrollbars", "--force-color-profile=srgb",
              f"--user-data-dir={self.profile}", f"--window-size={width},{height}", "about:blank"],

@@ -9,7 +9,7 @@ import { TASK, lookOf, looks, nodeTrouble, stateName, stateText, updateOf } from
 const facts = (rows) => {
 	const list = el("dl", { class: "facts" });
 	for (const [name, value] of rows)
-		if (value !== null && value !== undefined && value !== "" && value !== false) list.append(el("dt", {}, name), el("dd", {}, value));
+		if (value !== null && value !== undefined && value !== "" && value !== false) list.append(el("dt", {}, name), el("dd", {}, ...[value].flat()));
 	return list;
 };
 const code = (text) => (text ? el("code", {}, text) : null);
@@ -125,6 +125,7 @@ export class Panel {
 				["Service", task ? this.link("onService", task.service, this.model.serviceName(task)) : null],
 				["Node", task ? this.link("onNode", task.node, this.model.nodeName(task.node)) : d.node],
 				["Image", code(shortImage(d.image || ""))],
+				["Health", this.health(d.health)],
 				["Addresses", d.addresses?.length ? d.addresses.map(([network, address]) => el("span", { class: "line" }, code(address), el("span", { class: "soft" }, " " + network))) : null],
 				["Limits", resources(d.limits)],
 				["Labels", labels(d.labels)],
@@ -133,6 +134,13 @@ export class Panel {
 			]),
 			part("History", el("ol", { class: "history" }, d.history.map((entry) => this.historyEntry(entry, d.id)))),
 		];
+	}
+
+	health(h) {
+		const text = h && ["", "first check to come", "healthy", "unhealthy"][h.state];
+		if (!text) return null;
+		return [el("span", { class: "line" }, text, h.streak ? `, ${plural(h.streak, "failure")} in a row` : "", " ", el("span", { class: "soft" }, when(h.at))),
+			h.streak && h.output ? el("span", { class: "line why" }, h.output) : null];
 	}
 
 	historyEntry(entry, present) {

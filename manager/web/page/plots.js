@@ -1,7 +1,7 @@
 // Small plots of CPU and memory: of the nodes on the screen, and of the node and task in the panel. Where a node tells nothing
 // there is no plot.
 
-import { bytes, cores, el, fill, setText, svg } from "./dom.js";
+import { bytes, el, fill, setText, svg } from "./dom.js";
 import { Stream } from "./stream.js";
 
 const SAMPLES = 60, NODES_MAX = 64, SETTLE_MS = 500;
@@ -38,7 +38,9 @@ class Pair {
 	}
 	draw(history, cpuWhole, memWhole) {
 		const cpu = history.cpu.at(-1), mem = history.mem.at(-1);
-		this.cpu.draw(history.cpu, cpuWhole ? `${Math.round((100 * cpu) / cpuWhole)} %` : cores(cpu), cpuWhole || 1e9);
+		// Of the whole node, or of one core.
+		const percent = (100 * cpu) / (cpuWhole || 1e9);
+		this.cpu.draw(history.cpu, `${percent < 9.95 ? percent.toFixed(1) : Math.round(percent)} %`, cpuWhole || 1e9);
 		this.mem.draw(history.mem, memWhole ? `${bytes(mem)} of ${bytes(memWhole)}` : bytes(mem), memWhole || mem);
 		this.mem.element.title = this.mem.value.textContent;
 		setText(this.mem.value, bytes(mem));
