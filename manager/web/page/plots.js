@@ -33,7 +33,7 @@ class Plot {
 class Pair {
 	constructor(root) {
 		this.cpu = new Plot("CPU");
-		this.mem = new Plot("Memory");
+		this.mem = new Plot("Mem");
 		fill(root, this.cpu.element, this.mem.element);
 	}
 	draw(history, cpuWhole, memWhole) {
