@@ -59,9 +59,14 @@ class Browser:
         try:
             self.child.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self.child.pid, 9)
-            self.child.wait()
+            pass
+        try:
+            os.killpg(self.child.pid, 9)  # its helpers write into the profile for a moment longer
+        except ProcessLookupError:
+            pass
+        self.child.wait()
         os.close(self.read_fd)
+        shutil.rmtree(self.profile, ignore_errors=True)
         shutil.rmtree(self.profile, ignore_errors=True)
 
     # ---- the protocol: JSON with a NUL behind
