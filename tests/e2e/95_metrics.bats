@@ -21,9 +21,9 @@ value() {
 	echo "${1##* }"
 }
 cgroup_file() { # HOST TASK v1-controller v1-file v2-file
-	local root=/sys/fs/cgroup path
-	path=$(bed run "$1" find $root -maxdepth 6 -type d -name "$2" | grep -e "/$3/" -e "^$root/[^/]*/$2\$" | head -n 1)
-	if [ -f "$path/$5" ]; then echo "$path/$5"; else echo "$path/$4"; fi
+	local root=/sys/fs/cgroup file=$4
+	if [ "$(stat -fc %T $root)" = cgroup2fs ]; then file=$5; else root+=/$3; fi
+	bed run "$1" find "$root/" -path "*/$2/$file"
 }
 
 @test "promtool has nothing to say" {
