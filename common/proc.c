@@ -1,6 +1,7 @@
 #include "common/proc.h"
 
 #include "common/error.h"
+#include "common/file.h"
 #include "common/loop.h"
 #include "common/mem.h"
 #include "common/proc_fork.h"
@@ -63,6 +64,12 @@ struct orphan {
 };
 
 static SLIST_HEAD(, orphan) orphans = SLIST_HEAD_INITIALIZER(orphans);
+
+/* Close-on-exec by definition. Some are held as long as a container runs: not in a low number. */
+static int open_pidfd(pid_t pid)
+{
+	return file_fd_high((int)syscall(SYS_pidfd_open, pid, 0));
+}
 
 static int reap(int pidfd, siginfo_t *ret_info)
 {
@@ -427,7 +434,7 @@ static int output_pipe(int *ret_read, int *ret_write, struct error *err)
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, errno, "pipe");
 	fcntl(fds[0], F_SETFL, O_NONBLOCK); /* our end only: programs do not expect it of theirs */
-	*ret_read = fds[0];
+	*ret_read = file_fd_high(fds[0]);
 	*ret_write = fds[1];
 	return 0;
 }
@@ -502,7 +509,7 @@ struct proc *proc_spawn(uv_loop_t *loop, const struct proc_options *options, str
 		    err);
 	if (pid < 0)
 		return NULL;
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */
+	pidfd = open_pidfd(pid);
 	if (pidfd < 0) {
 		error_set_errno(err, errno, "watch %s, pid %d", options->argv[0], (int)pid);
 		kill(-pid, SIGKILL);
@@ -584,7 +591,7 @@ struct proc *proc_watch(uv_loop_t *loop, pid_t pid, uint64_t start_time, proc_ex
 		error_set(err, ERR_INVALID, "pid %d, accepted are positive numbers", (int)pid);
 		return NULL;
 	}
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	pidfd = open_pidfd(pid);
 	if (pidfd < 0) {
 		error_set_errno(err, errno, "watch pid %d", (int)pid);
 		return NULL;

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -20,7 +21,7 @@ int container_open_pidfd(struct container *c)
 	mem_closep(&c->pidfd);
 	if (c->pid <= 0)
 		return -1;
-	c->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)c->pid, 0);
+	c->pidfd = file_fd_high((int)syscall(SYS_pidfd_open, (pid_t)c->pid, 0));
 	if (c->pidfd >= 0 && c->pid_start && proc_start_time((pid_t)c->pid) != c->pid_start)
 		mem_closep(&c->pidfd);
 	return c->pidfd < 0 ? -1 : 0;

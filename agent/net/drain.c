@@ -152,7 +152,8 @@ void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb c
 	struct attached *a = attached_find(n, task_id);
 	int64_t now = clock_mono_ns();
 
-	model_set_draining(n->model, task_id, true);
+	if (model_endpoint(n->model, task_id)) /* the mark goes with the endpoint */
+		model_set_draining(n->model, task_id, true);
 	if (!a || a->state == ATTACHED_DROPPING || a->state == ATTACHED_WAITING) {
 		net_done_later(n, cb, data);
 		return;

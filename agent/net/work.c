@@ -332,7 +332,10 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 	case STEP_APPLY:
 		return netns_apply(ns, s->ops.v, s->ops.n, NULL, err);
 	case STEP_NFT:
-		return work_run_nft(ns, s->text, s->fill, err);
+		r = work_run_nft(ns, s->text, s->fill, err);
+		if (s->path) /* its socket has a low number, of which there are few; made again in 30 us */
+			netns_rest(ns);
+		return r;
 	case STEP_FORGET:
 		return conntrack_forget(ns, s->forget, s->n_forget, err);
 	case STEP_CALL:

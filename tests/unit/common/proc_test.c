@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +37,15 @@ static int count_fds(void)
 	while (readdir(d))
 		n++;
 	closedir(d);
+	return n;
+}
+
+static int count_low_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < FD_SETSIZE; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
 	return n;
 }
 
@@ -495,6 +506,35 @@ static void many_children_at_once(void **state)
 	assert_int_equal(s->out.len, 200);
 }
 
+/* Watches live as long as a container, and the low numbers are for libraries with select(2). */
+static void no_low_descriptor_is_held(void **state)
+{
+	struct rlimit before, files;
+	struct seen *s = *state;
+	struct error err = ERROR_INIT;
+	struct proc *watch, *child;
+	int low = count_low_fds();
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	files = before;
+	files.rlim_cur = MIN(files.rlim_max, 4 * FD_SETSIZE);
+	assert_true(files.rlim_cur > FD_SETSIZE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+
+	watch = proc_watch(&loop, getpid(), 0, on_exit_seen, s, &err);
+	assert_non_null(watch);
+	assert_int_equal(count_low_fds(), low);
+	child = spawn(&(struct proc_options){.argv = sh("echo x; exit 3"), .max_capture = 10}, s);
+	assert_int_equal(count_low_fds(), low);
+	proc_detach(watch);
+	assert_true(proc_pid(child) > 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(s->exits, 1);
+	assert_int_equal(s->exit_code, 3);
+	assert_string_equal(s->out.p, "x\n");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void bounds_are_checked(void **state)
 {
 	struct error err = ERROR_INIT;
@@ -538,6 +578,7 @@ int main(void)
 		T(detach_inside_a_callback_is_the_last_callback),
 		T(foreign_process_is_watched),
 		T(many_children_at_once),
+		T(no_low_descriptor_is_held),
 		T(bounds_are_checked),
 	};
 

@@ -7,9 +7,13 @@
 
 #include "support/net_nodes.h"
 
+#include <dirent.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 
 #define TASKS 360 /* each with some descriptors */
+#define LOW_MAX 64 /* of the node itself, however many tasks it has */
 
 static char dir[] = "/tmp/skein-net-XXXXXX";
 static pid_t underlay;
@@ -44,6 +48,19 @@ static void attach(unsigned i)
 		fail_msg("task %u: %s", i, path);
 }
 
+static unsigned low_descriptors(void)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/fd", node.pid);
+	DIR *d = opendir(path);
+	unsigned n = 0;
+
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d));)
+		n += e->d_name[0] != '.' && atoi(e->d_name) < FD_SETSIZE;
+	closedir(d);
+	return n;
+}
+
 static void all_have_their_networks(void **state)
 {
 	_cleanup_free_ char *differences = NULL;
@@ -53,6 +70,7 @@ static void all_have_their_networks(void **state)
 	pb_free(s);
 	for (unsigned i = 0; i < TASKS; i++)
 		attach(i);
+	assert_in_range(low_descriptors(), 1, LOW_MAX);
 	differences = node_call(&node, NODE_CHECK, NULL, 0);
 	assert_string_equal(differences, "");
 }
