@@ -43,6 +43,6 @@ measure skein "$BENCH_PID" "http://127.0.0.1:$port/metrics"
 if command -v prometheus-node-exporter >/dev/null; then
 	prometheus-node-exporter --web.listen-address=127.0.0.1:19100 --log.level=error >/dev/null 2>&1 &
 	exporter=$!
-	curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://127.0.0.1:19100/metrics
+	curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://127.0.0.1:19100/metrics 2>/dev/null
 	measure node-exporter "$exporter" http://127.0.0.1:19100/metrics
 fi
