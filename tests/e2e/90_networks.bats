@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Networks of every kind that this kernel has, looked at from inside containers, from hosts and in the kernel. 1 manager + 2 workers;
-# h4 is a host outside the cluster. What only Debian's kernel has (IPVS, ipvlan, ESP) is in tests/vm.
+# h4 is a host outside the cluster. What only Debian's kernel has (IPVS, ipvlan, vlan, ESP) is in tests/vm/kernel_networks.bats.
 load common
 load net
 
