@@ -145,10 +145,12 @@ static struct entry *queue_entry(struct taskdb *db, const char *id)
 void taskdb_put(struct taskdb *db, const pb_task *task, taskdb_saved_cb saved, void *data)
 {
 	struct entry *e = queue_entry(db, task->id);
+	/* What a check printed may be anything; taskdb_parse() refuses text that a terminal would act on. */
+	_cleanup_pb_ pb_task *clean = pb_dup_clean(task);
 
-	e->len = protobuf_c_message_get_packed_size(&task->base);
+	e->len = protobuf_c_message_get_packed_size(&clean->base);
 	e->bytes = xmalloc(e->len);
-	protobuf_c_message_pack(&task->base, e->bytes);
+	protobuf_c_message_pack(&clean->base, e->bytes);
 	if (saved) {
 		e->waiters = xreallocarray(e->waiters, e->n_waiters + 1, sizeof(*e->waiters));
 		e->waiters[e->n_waiters++] = (struct waiter){saved, data};

@@ -398,6 +398,11 @@ void monitor_close(struct monitor *mon, void (*closed)(void *data), void *data)
 		store_set_lag_observer(mon->m->store, NULL, NULL);
 	if (mon->m->decider)
 		decider_set_observer(mon->m->decider, NULL, NULL);
+	/* Calls that are cancelled now end after we are gone. */
+	if (mon->m->tls_server)
+		rpc_server_set_observer(mon->m->tls_server, NULL, NULL);
+	if (mon->m->unix_server)
+		rpc_server_set_observer(mon->m->unix_server, NULL, NULL);
 	store_unsubscribe(mon->sub);
 	http_close(mon->server, on_server_closed, mon);
 }

@@ -3,7 +3,7 @@
  * bytes are arguments.
  *
  * A session is two secrets: one in a cookie, which scripts cannot read, and one that the page keeps and sends in a header,
- * because cookies are shared by all ports of a host (docs/adr/0013). Only their digests are kept. Sessions end with their
+ * because cookies are shared by all ports of a host (docs/adr/0016). Only their digests are kept. Sessions end with their
  * token; a manager that starts again knows none.
  */
 #pragma once

@@ -9,7 +9,7 @@ json_t *text_json_n(const char *s, size_t len)
 {
 	const uint8_t *p = (const uint8_t *)s, *end = p + len;
 	_cleanup_strbuf_ struct strbuf clean = {0};
-	json_t *text = json_stringn(s, len);
+	json_t *text = len ? json_stringn(s, len) : json_string(""); /* an empty line has no bytes to point to */
 	uint32_t cp;
 
 	if (text)

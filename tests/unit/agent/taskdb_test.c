@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char dir[] = "/tmp/skein-taskdb-XXXXXX";
 
@@ -108,6 +109,37 @@ static void newest_state_survives(void **state)
 	uv_loop_close(&loop);
 }
 
+/* A check of health prints what it likes, and is cut in the middle of a character: no reason to lose the task. */
+static void what_a_container_printed_is_no_damage(void **state)
+{
+	struct error err = ERROR_INIT;
+	char id[ID_LEN + 1], path[128];
+	struct found found = {0};
+	uv_loop_t loop;
+	struct taskdb *db;
+	pb_task *t;
+
+	(void)state;
+	id_new(id);
+	uv_loop_init(&loop);
+	db = taskdb_new(&loop, dir, &err);
+	t = make_task(id, TASK_RUNNING);
+	t->status->health = pb_new(&skein__task_health__descriptor);
+	pb_set_str(&t->status->health->output, "10%\r\x1b[31m100%\xff\xe2\x82");
+	taskdb_put(db, t, NULL, NULL);
+	pb_free(t);
+	close_db(&loop, db);
+	db = taskdb_new(&loop, dir, &err);
+	snprintf(path, sizeof(path), "%s/%s", dir, id);
+	assert_int_equal(access(path, F_OK), 0);
+	taskdb_load(db, on_task, &found);
+	assert_int_equal(access(path, F_OK), 0); /* not moved aside */
+	assert_true(found.n >= 1);
+	taskdb_del(db, id);
+	close_db(&loop, db);
+	uv_loop_close(&loop);
+}
+
 static void damaged_files_are_moved_aside(void **state)
 {
 	struct error err = ERROR_INIT;
@@ -171,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(newest_state_survives),
+		cmocka_unit_test(what_a_container_printed_is_no_damage),
 		cmocka_unit_test(damaged_files_are_moved_aside),
 		cmocka_unit_test(half_written_files_are_removed),
 	};
