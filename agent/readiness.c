@@ -88,10 +88,16 @@ static char *reason(const struct readiness *r)
 static void on_checked(void *data, const struct check_end *end)
 {
 	struct readiness *r = data;
-	enum health_verdict verdict = health_result(&r->health, r->check, end->exit_code == 0, clock_mono_ns());
+	enum health_verdict verdict;
 	_cleanup_free_ char *why = NULL;
 
 	r->running = NULL;
+	if (end->gone) { /* the news of its end is on the way */
+		if (!r->closing)
+			next_check(r, r->check->interval);
+		return;
+	}
+	verdict = health_result(&r->health, r->check, end->exit_code == 0, clock_mono_ns());
 	take_result(r, end);
 	switch (verdict) {
 	case HEALTH_PASSED:
@@ -210,7 +216,8 @@ struct readiness *readiness_new(const struct readiness_options *options)
 	r->task_id = xstrdup(task->id);
 	r->ready_wait = task->spec->container->ready_wait;
 	uv_timer_init(options->loop, &r->timer);
-	r->check = pb_dup(task->spec->container->health);
+	if (health_is_check(task->spec->container->health))
+		r->check = pb_dup(task->spec->container->health);
 	if (r->check)
 		begin_checks(r, options->adopted && task->status ? task->status->health : NULL);
 	else if (!options->passed)

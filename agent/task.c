@@ -404,6 +404,8 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 			return;
 		}
 	} else {
+		if (state == TASK_READY) /* what made it ready is taken away */
+			task_status_of(t)->state = TASK_PREPARING;
 		do_remove(t); /* half-prepared: begin again */
 		return;
 	}

@@ -10,6 +10,9 @@ void task_resolve_health(struct task *t)
 	pb_container_spec *c = t->obj->spec->container;
 	pb_health_check *check = health_resolve(c->health, t->image->health);
 
+	/* What says NONE goes on saying so: nothing at all would mean the image's check to the next agent. */
+	if (!check && c->health && c->health->n_test)
+		return;
 	pb_free(c->health);
 	c->health = check;
 }
@@ -57,7 +60,7 @@ static void begin_health(struct task *t, bool passed)
 {
 	pb_task_status *s = task_status_of(t);
 
-	if (!t->obj->spec->container->health || s->health)
+	if (!health_is_check(t->obj->spec->container->health) || s->health)
 		return;
 	s->health = pb_new(&skein__task_health__descriptor);
 	s->health->state = passed ? HEALTH_HEALTHY : HEALTH_STARTING;

@@ -7,6 +7,7 @@
 #include "common/mem.h"
 
 #include <ctype.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,14 @@ static char *words(const struct proc_exit *exit)
 	return strbuf_take(&all);
 }
 
+/* The kernel ends the check together with the container, and tells of the container's end later. */
+static bool is_gone(const struct container *c)
+{
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+
+	return c->phase != PHASE_RUNNING || (p.fd >= 0 && poll(&p, 1, 0) > 0);
+}
+
 static void on_exit_of_check(void *data, struct proc *proc, const struct proc_exit *exit)
 {
 	struct container_check *k = data;
@@ -84,6 +93,7 @@ static void on_exit_of_check(void *data, struct proc *proc, const struct proc_ex
 	struct check_end end = {
 		.exit_code = exit->signal ? 128 + exit->signal : exit->exit_code,
 		.timed_out = k->timed_out || exit->timed_out,
+		.gone = is_gone(k->c),
 		.output = output,
 	};
 

@@ -8,6 +8,7 @@
 #define TIMEOUT_NS (30 * NS_PER_SEC)
 #define START_INTERVAL_NS (5 * NS_PER_SEC)
 #define RETRIES 3
+#define IMAGE_SPAN_MAX_NS (365 * 24 * 3600 * NS_PER_SEC)
 #define FIRST_DISTANCE_NS (50 * NS_PER_MS)
 
 /* ---------------------------------------------------------------- which check */
@@ -20,14 +21,17 @@ static void take_test(pb_health_check *to, const pb_health_check *from)
 		pb_strs_add(&to->n_test, &to->test, from->test[i]);
 }
 
-static int64_t first_of(int64_t spec, int64_t image, int64_t otherwise)
+/* The manager has looked at the service's; an image's below Docker's minimum (1 ms) or beyond a year is none. */
+static int64_t span_of(int64_t spec, int64_t image, int64_t otherwise)
 {
-	return spec > 0 ? spec : image > 0 ? image : otherwise;
+	if (spec > 0)
+		return spec;
+	return image >= NS_PER_MS && image <= IMAGE_SPAN_MAX_NS ? image : otherwise;
 }
 
-static bool is_known(const pb_health_check *c)
+bool health_is_check(const pb_health_check *c)
 {
-	if (c->n_test < 2)
+	if (!c || c->n_test < 2)
 		return false;
 	return str_eq(c->test[0], "CMD") || (str_eq(c->test[0], "CMD-SHELL") && c->n_test == 2);
 }
@@ -39,15 +43,15 @@ pb_health_check *health_resolve(const pb_health_check *spec, const pb_health_che
 
 	take_test(c, spec);
 	take_test(c, image);
-	if (!is_known(c))
+	if (!health_is_check(c))
 		return NULL;
 	spec = spec ? spec : &none;
 	image = image ? image : &none;
-	c->interval = first_of(spec->interval, image->interval, INTERVAL_NS);
-	c->timeout = first_of(spec->timeout, image->timeout, TIMEOUT_NS);
-	c->start_period = first_of(spec->start_period, image->start_period, 0);
-	c->start_interval = first_of(spec->start_interval, image->start_interval, START_INTERVAL_NS);
-	c->retries = (uint32_t)first_of(spec->retries, image->retries, RETRIES);
+	c->interval = span_of(spec->interval, image->interval, INTERVAL_NS);
+	c->timeout = span_of(spec->timeout, image->timeout, TIMEOUT_NS);
+	c->start_period = span_of(spec->start_period, image->start_period, 0);
+	c->start_interval = span_of(spec->start_interval, image->start_interval, START_INTERVAL_NS);
+	c->retries = spec->retries ?: image->retries ?: RETRIES;
 	return TAKE_PTR(c);
 }
 

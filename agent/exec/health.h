@@ -19,6 +19,9 @@
  */
 pb_health_check *health_resolve(const pb_health_check *spec, const pb_health_check *image);
 
+/* Is it one that can be run? NULL and NONE are not. */
+bool health_is_check(const pb_health_check *check);
+
 struct health {
 	int64_t began;    /* since when it is checked */
 	int64_t counted;  /* the last failure that counted before the first success */

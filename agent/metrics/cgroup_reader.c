@@ -53,6 +53,8 @@ bool cgroup_reader_read(const struct cgroup_reader *r, struct usage *ret)
 		if (n < 0)
 			continue;
 		text[n] = '\0';
+		if (n == (ssize_t)sizeof(text) - 1 && strrchr(text, '\n'))
+			strrchr(text, '\n')[1] = '\0'; /* half a number would be a counter that went back */
 		r->files[i].parse(text, ret);
 		n_read++;
 	}

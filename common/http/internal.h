@@ -30,6 +30,7 @@ enum conn_state {
 	CONN_SENDING,   /* the client takes the answer */
 	CONN_STREAMING,
 	CONN_IDLE,      /* between requests */
+	CONN_DRAINING,  /* answered and closed by libmicrohttpd; behind TLS there are bytes that the client has yet to take */
 };
 
 struct http_conn {

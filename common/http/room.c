@@ -8,7 +8,7 @@ bool room_for(const struct room_look *look, bool *ret_same_address)
 
 bool room_may_go(const struct http_conn *c)
 {
-	return !c->doomed && (c->state == CONN_READING || c->state == CONN_IDLE);
+	return !c->doomed && (c->state == CONN_READING || c->state == CONN_IDLE || c->state == CONN_DRAINING);
 }
 
 /* Who has never asked for anything goes first, then the one that has been silent longest. */

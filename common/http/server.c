@@ -61,14 +61,16 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 	}
 	c = *context;
 	c->mhd = NULL;
-	c->doomed = true;
-	if (c == s->adding) /* it was not taken after all: hand_over() sees it */
+	if (c == s->adding) { /* it was not taken after all: hand_over() sees it */
+		c->doomed = true;
 		return;
-	/* With TLS, its other side ends by itself once the client has taken what there is, but not in its own time. */
-	if (!c->pump)
-		conn_free(c);
+	}
+	/* With TLS, its other side ends by itself once the client has taken what there is, but not in its own time: until
+	 * then it takes room like any other. */
+	if (c->pump)
+		conn_enter(c, CONN_DRAINING);
 	else
-		conn_enter(c, CONN_SENDING);
+		conn_free(c);
 }
 
 /* ---------------------------------------------------------------- libmicrohttpd on the loop */
@@ -131,6 +133,7 @@ static int64_t longest_ns(const struct http_conn *c)
 	case CONN_HANDLING:
 		return o->handler_timeout_ms * NS_PER_MS;
 	case CONN_SENDING:
+	case CONN_DRAINING:
 	case CONN_STREAMING: /* since the client took something, while it has something to take: stream.c */
 		return o->answer_timeout_ms * NS_PER_MS;
 	case CONN_IDLE:

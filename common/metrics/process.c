@@ -8,6 +8,7 @@
 #include "common/proc.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -78,11 +79,18 @@ static uint64_t open_descriptors(void)
 /* Ticks since boot, moved to the epoch; rounded by the clock tick. */
 static uint64_t start_time_ms(void)
 {
-	int64_t up_ms = (int64_t)(proc_start_time(getpid()) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	static _Atomic uint64_t known; /* once: clocks are set, and a change of it means a restart to those who read it */
 	struct timespec boot;
+	uint64_t none = 0;
+	int64_t up_ms;
 
+	if (known)
+		return known;
+	up_ms = (int64_t)(proc_start_time(getpid()) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
 	clock_gettime(CLOCK_BOOTTIME, &boot);
-	return (uint64_t)(clock_wall_ns() / NS_PER_MS - (boot.tv_sec * 1000 + boot.tv_nsec / NS_PER_MS) + up_ms);
+	atomic_compare_exchange_strong(&known, &none, (uint64_t)(clock_wall_ns() / NS_PER_MS -
+					(boot.tv_sec * 1000 + boot.tv_nsec / NS_PER_MS) + up_ms));
+	return known;
 }
 
 void process_collect_pool(struct metrics_writer *w)

@@ -114,9 +114,12 @@ static uint64_t session_of(struct web *w, struct http_request *req)
 
 void sign_out(struct web *w, struct http_request *req)
 {
-
 	if (!web_admit(w, req))
 		return;
+	if (from_elsewhere(req)) {
+		web_refuse(req, 403, "this was asked for by another site");
+		return;
+	}
 	sessions_close(w->sessions, session_of(w, req));
 	http_add_header(req, "Set-Cookie", COOKIE "=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Strict");
 	web_answer_json(req, 200, json_object());

@@ -27,7 +27,6 @@ cgroup_file() { # HOST TASK v1-controller v1-file v2-file
 }
 
 @test "promtool has nothing to say" {
-	command -v promtool >/dev/null || skip "promtool is not installed"
 	scrape h2 >"$BATS_TEST_TMPDIR/text"
 	promtool check metrics <"$BATS_TEST_TMPDIR/text" >"$BATS_TEST_TMPDIR/said" 2>&1
 	[ ! -s "$BATS_TEST_TMPDIR/said" ]

@@ -822,6 +822,19 @@ static void a_preparation_cut_off_begins_again(void **state)
 	assert_int_equal(w->seen[TASK_FAILED], 0);
 }
 
+/* Saved as READY and wanted RUNNING, but not begun to start: its half-made container goes, and another one is made. */
+static void a_ready_one_that_did_not_start_begins_again(void **state)
+{
+	struct world *w = *state;
+
+	save(w, TASK_RUNNING, TASK_READY);
+	play.found = CONTAINER_CREATED;
+	worker_adopt(w->worker);
+	until(w, runs(T1));
+	assert_int_equal(play.created, 1);
+	assert_int_equal(w->seen[TASK_FAILED], 0);
+}
+
 static void a_directory_of_no_task_is_removed(void **state)
 {
 	struct world *w = *state;
@@ -1195,6 +1208,7 @@ int main(void)
 		T(an_exit_meanwhile_without_that_is_a_failure),
 		T(a_start_cut_off_leaves_nothing),
 		T(a_preparation_cut_off_begins_again),
+		T(a_ready_one_that_did_not_start_begins_again),
 		T(a_directory_of_no_task_is_removed),
 		T(a_network_lasts_from_before_the_container_to_its_end),
 		T(the_stop_signal_waits_for_the_drain),

@@ -13,7 +13,7 @@
 struct result {
 	unsigned calls;
 	int exit_code;
-	bool timed_out;
+	bool timed_out, gone;
 	char *output;
 };
 
@@ -24,6 +24,7 @@ static void on_checked(void *data, const struct check_end *end)
 	r->calls++;
 	r->exit_code = end->exit_code;
 	r->timed_out = end->timed_out;
+	r->gone = end->gone;
 	free(r->output);
 	r->output = xstrdup(end->output);
 }
@@ -103,6 +104,7 @@ static void it_sees_what_the_container_sees(void **state)
 		check_once(&x, 30 * NS_PER_SEC, &r);
 	while (r.exit_code != 0); /* its first line is written in a moment */
 	assert_string_equal(r.output, "here\nhello as 33 in /tmp\naside");
+	assert_false(r.gone);
 	free(r.output);
 	box_remove(&x);
 	box_fini(&x);
@@ -247,6 +249,7 @@ static void a_container_that_is_gone_fails_its_check(void **state)
 	container_check(x.c, 30 * NS_PER_SEC, on_checked, &r);
 	bed_wait(x.bed, r.calls == 1 && x.exited);
 	assert_int_not_equal(r.exit_code, 0);
+	assert_true(r.gone); /* no verdict on its health */
 	free(r.output);
 	box_remove(&x);
 	box_fini(&x);

@@ -137,10 +137,14 @@ static void nothing_is_told_without_both_secrets(void **state)
 
 static void signing_out(void **state)
 {
-	_cleanup_free_ char *h = NULL;
+	_cleanup_free_ char *h = NULL, *elsewhere = NULL;
 
 	sign_in_ok();
 	h = xasprintf("POST /ui/sign-out HTTP/1.1\r\nContent-Length: 0\r\nCookie: __Host-skein=%s\r\nX-Skein-Key: %s", cookie, key);
+	elsewhere = xasprintf("%s\r\nSec-Fetch-Site: cross-site", h);
+	assert_has(ask(elsewhere, ""), "HTTP/1.1 403 ");
+	assert_lacks(answer, "Max-Age=0");
+	assert_has(ask_signed("/ui/node?id=nobody", "", NULL), "HTTP/1.1 404 "); /* still signed in, or it were 401 */
 	assert_has(ask(h, ""), "Max-Age=0");
 	assert_has(ask_signed("/ui/events", "", NULL), "HTTP/1.1 401 ");
 }

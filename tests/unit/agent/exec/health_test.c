@@ -71,6 +71,23 @@ static void what_the_service_leaves_out_is_the_images(void **state)
 	assert_int_equal(d->interval, 7 * S);
 }
 
+/* The manager looks at a service's spans; nobody did at an image's. */
+static void an_image_does_not_make_the_agent_fork_without_end(void **state)
+{
+	_cleanup_pb_ pb_health_check *image = make("CMD", "true"), *none = make("NONE", NULL), *c = NULL;
+
+	image->interval = 1;
+	image->timeout = 999999;
+	image->start_interval = INT64_MAX;
+	c = health_resolve(NULL, image);
+	assert_int_equal(c->interval, 30 * S);
+	assert_int_equal(c->timeout, 30 * S);
+	assert_int_equal(c->start_interval, 5 * S);
+	assert_true(health_is_check(c));
+	assert_false(health_is_check(none));
+	assert_false(health_is_check(NULL));
+}
+
 static pb_health_check *usual(void)
 {
 	pb_health_check *c = make("CMD", "x");
@@ -193,6 +210,7 @@ int main(void)
 		cmocka_unit_test(without_a_check_there_is_none),
 		cmocka_unit_test(defaults_are_swarms),
 		cmocka_unit_test(what_the_service_leaves_out_is_the_images),
+		cmocka_unit_test(an_image_does_not_make_the_agent_fork_without_end),
 		cmocka_unit_test(a_fast_start_is_seen_soon),
 		cmocka_unit_test(the_first_success_makes_it_healthy),
 		cmocka_unit_test(then_failures_in_a_row_count),
