@@ -11,6 +11,7 @@
 #include "dispatcher.pb-c.h"
 #include "local.pb-c.h"
 #include "member.pb-c.h"
+#include "migration.pb-c.h"
 #include "network.pb-c.h"
 #include "objects.pb-c.h"
 #include "peer.pb-c.h"
@@ -59,6 +60,11 @@ typedef Skein__NetState pb_net_state;
 typedef Skein__NetNode pb_net_node;
 typedef Skein__NetService pb_net_service;
 typedef Skein__NetEndpoint pb_net_endpoint;
+typedef Skein__Migration pb_migration;
+typedef Skein__MigrationOptions pb_migration_options;
+typedef Skein__MigrationReport pb_migration_report;
+typedef Skein__MigrationRound pb_migration_round;
+typedef Skein__MigrationOrder pb_migration_order;
 
 /* Enumerators without the generated prefix. Macros, so that they keep the type of their enum. */
 #define TASK_NEW SKEIN__TASK_STATE__TASK_NEW
@@ -75,6 +81,30 @@ typedef Skein__NetEndpoint pb_net_endpoint;
 #define TASK_REJECTED SKEIN__TASK_STATE__TASK_REJECTED
 #define TASK_REMOVE SKEIN__TASK_STATE__TASK_REMOVE
 #define TASK_ORPHANED SKEIN__TASK_STATE__TASK_ORPHANED
+
+#define MIGRATION_NEW SKEIN__MIGRATION_PHASE__MIGRATION_NEW
+#define MIGRATION_PREPARE SKEIN__MIGRATION_PHASE__MIGRATION_PREPARE
+#define MIGRATION_COPY SKEIN__MIGRATION_PHASE__MIGRATION_COPY
+#define MIGRATION_FREEZE SKEIN__MIGRATION_PHASE__MIGRATION_FREEZE
+#define MIGRATION_SWITCH SKEIN__MIGRATION_PHASE__MIGRATION_SWITCH
+#define MIGRATION_ABORT SKEIN__MIGRATION_PHASE__MIGRATION_ABORT
+#define MIGRATION_RESUME SKEIN__MIGRATION_PHASE__MIGRATION_RESUME
+#define MIGRATION_MOVED SKEIN__MIGRATION_PHASE__MIGRATION_MOVED
+#define MIGRATION_CHECKED SKEIN__MIGRATION_PHASE__MIGRATION_CHECKED
+#define MIGRATION_REFUSED SKEIN__MIGRATION_PHASE__MIGRATION_REFUSED
+#define MIGRATION_ROLLED_BACK SKEIN__MIGRATION_PHASE__MIGRATION_ROLLED_BACK
+#define MIGRATION_LOST SKEIN__MIGRATION_PHASE__MIGRATION_LOST
+
+#define STEP_NONE SKEIN__MIGRATION_STEP__STEP_NONE
+#define STEP_PREPARED SKEIN__MIGRATION_STEP__STEP_PREPARED
+#define STEP_CONVERGED SKEIN__MIGRATION_STEP__STEP_CONVERGED
+#define STEP_FROZEN SKEIN__MIGRATION_STEP__STEP_FROZEN
+#define STEP_SENT SKEIN__MIGRATION_STEP__STEP_SENT
+#define STEP_RECEIVED SKEIN__MIGRATION_STEP__STEP_RECEIVED
+#define STEP_RESTORED SKEIN__MIGRATION_STEP__STEP_RESTORED
+#define STEP_DISCARDED SKEIN__MIGRATION_STEP__STEP_DISCARDED
+#define STEP_RESUMED SKEIN__MIGRATION_STEP__STEP_RESUMED
+#define STEP_GONE SKEIN__MIGRATION_STEP__STEP_GONE
 
 #define HEALTH_NONE SKEIN__HEALTH_STATE__HEALTH_NONE
 #define HEALTH_STARTING SKEIN__HEALTH_STATE__HEALTH_STARTING

