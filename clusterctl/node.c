@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define CONFLICT_RETRIES 3
+#define CONFLICT_RETRIES 10 /* an agent that comes up writes its node several times in a row */
 
 struct node_flags {
 	bool help, force;

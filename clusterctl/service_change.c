@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define CONFLICT_RETRIES 3
+#define CONFLICT_RETRIES 10 /* an update in progress writes its service several times in a row */
 #define ENV_FILE_MAX_BYTES (1u << 20)
 #define REPLICAS_MAX UINT64_C(100000) /* of the manager */
 

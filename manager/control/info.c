@@ -135,7 +135,7 @@ void step_update_cluster(struct req *r)
 		return;
 	}
 	if (request->revision && request->revision != revision) {
-		req_fail_with(r, ERR_PRECONDITION,
+		req_fail_with(r, ERR_CONFLICT,
 			      "update out of sequence: the cluster is at revision %" PRIu64
 			      ", the update was made from %" PRIu64 ": read it again",
 			      revision, request->revision);

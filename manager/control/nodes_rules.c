@@ -73,7 +73,7 @@ int node_rules_update(const struct view *v, const pb_node *node,
 		return -1;
 	/* Once it is out of etcd it has to become a worker, whatever else was changed meanwhile. */
 	if (request->revision && request->revision != revision && !member_removed)
-		return error_set(err, ERR_PRECONDITION,
+		return error_set(err, ERR_CONFLICT,
 				 "update out of sequence: node %s is at revision %" PRIu64
 				 ", the update was made "
 				 "from %" PRIu64 ": read it again",

@@ -225,7 +225,7 @@ static int check_update(const pb_service *old, const Skein__UpdateServiceRequest
 	uint64_t revision = old->meta ? old->meta->revision : 0;
 
 	if (request->revision && request->revision != revision)
-		return error_set(err, ERR_PRECONDITION,
+		return error_set(err, ERR_CONFLICT,
 				 "update out of sequence: service %s is at revision %" PRIu64
 				 ", the update was made "
 				 "from %" PRIu64 ": read it again",

@@ -235,7 +235,7 @@ static void updates_count_versions(void **state)
 	assert_int_equal(scaled->service->previous_spec->replicated->replicas, 1);
 	/* Made from what is not current any more. */
 	assert_null(update(s, "web", r->service->meta->revision, r->service->spec, false, &err));
-	assert_int_equal(err.code, ERR_PRECONDITION);
+	assert_int_equal(err.code, ERR_CONFLICT);
 	assert_non_null(strstr(err.msg, "out of sequence"));
 
 	c = scaled->service->spec->task->container;

@@ -86,6 +86,8 @@ static void a_stale_update_is_refused(void **state)
 	request.revision = 7;
 	assert_int_equal(node_rules_update(v, view_node(v, "w1"), &request, false, &err), -1);
 	assert_non_null(strstr(err.msg, "out of sequence"));
+	/* what makes clusterctl read again and repeat its change */
+	assert_int_equal(err.code, ERR_CONFLICT);
 	assert_int_equal(node_rules_update(v, view_node(v, "w1"), &request, true, &err), 0);
 	view_free(v);
 }
