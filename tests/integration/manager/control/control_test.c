@@ -667,7 +667,7 @@ static void cluster_and_info(void **state)
 	assert_string_equal(view_cluster(store_view(s->store))->root_cert_pem, "the root");
 	change.revision = 1;
 	assert_null(ask(s, "UpdateCluster", &change, &err));
-	assert_int_equal(err.code, ERR_PRECONDITION);
+	assert_int_equal(err.code, ERR_CONFLICT);
 	info = ask(s, "GetInfo", &get, &err);
 	assert_string_equal(info->cluster_id, "c1");
 	assert_int_equal(info->nodes, 3);
