@@ -79,6 +79,38 @@ void net_detach(struct net *n, const char *task_id, net_done_cb cb, void *data);
 /* Forget pending callbacks of a task (the agent stops); kernel state stays. */
 void net_forget(struct net *n, const char *task_id);
 
+/* ---- a task that moves to another node (docs/adr/0020-a-moving-task-keeps-its-network.md) */
+
+/* How far what is outside reaches a task's namespace. */
+enum net_gate {
+	NET_OPEN,
+	NET_SHUT, /* at the target: made, with all its addresses, but nothing goes in or out before net_open() */
+	NET_CUT,  /* at the source: nothing goes in or out until net_open() */
+};
+
+/* Can a task with these networks be moved at all? Errors: ERR_PRECONDITION with the network and why not. */
+int net_can_move(const struct net *n, const pb_task *task, struct error *err);
+/* As net_attach() of the target's task, NET_SHUT. What is sent to it from the moment that the cluster's endpoint is here is kept
+ * for it, where the kernel can (sch_plug), and arrives when it opens. */
+void net_attach_shut(struct net *n, const pb_task *task, net_attach_cb cb, void *data);
+/* net_adopt() opens; this takes over as it should be. Nothing is opened in between. */
+void net_adopt_as(struct net *n, const pb_task *task, enum net_gate gate, net_attach_cb cb, void *data);
+/* Nothing goes in or out any more when cb comes, without an error; nobody is answered, refused or reset. Again: fine. Errors:
+ * ERR_NOT_FOUND the task is not attached, else what the kernel said (it may be half cut: net_open() or again). */
+void net_cut(struct net *n, const char *task_id, net_done_cb cb, void *data);
+/* Open what was shut or cut: at the target after the restore, at the source after a rollback. What was kept arrives. Again: fine. */
+void net_open(struct net *n, const char *task_id, net_done_cb cb, void *data);
+
+/* What the kernel remembers of the task's connections, and which address it has towards the host: a few KiB, at most
+ * NET_EXPORT_MAX bytes (what is more is left out, oldest first: err stays NULL). Source, after net_cut(). The bytes are borrowed. */
+#define NET_EXPORT_MAX (4u << 20)
+typedef void (*net_export_cb)(void *data, const uint8_t *bytes, size_t len, const struct error *err);
+void net_export_flows(struct net *n, const char *task_id, net_export_cb cb, void *data);
+/* The same at the target, while it is shut and before the restore (sockets are bound to the addresses in it). `from`: the source's
+ * node id. Errors: ERR_INVALID malformed, ERR_NOT_FOUND not attached. */
+void net_import_flows(struct net *n, const char *task_id, const char *from, const uint8_t *bytes, size_t len, net_done_cb cb,
+		      void *data);
+
 /* The node leaves its cluster, its tasks are detached: every namespace, link, rule and table of ours goes, and what is known
  * is forgotten, until net_set_node(). cb exactly once. */
 void net_leave(struct net *n, net_done_cb cb, void *data);
