@@ -108,20 +108,41 @@ static void set_error(struct watched *w, const char *why)
 
 /* ---------------------------------------------------------------- streams */
 
-/* An agent speaks for its own tasks only. */
+struct told {
+	UT_hash_handle hh;
+	const pb_task *task;
+};
+
+/* Not another's task, and none twice. */
+static bool may_tell(const struct watched *w, struct told **told, const char *task_id, struct told *place)
+{
+	const pb_task *task = view_task(store_view(w->usage->store), task_id);
+	struct told *before;
+
+	if (!task || !str_eq(task->node_id, w->id))
+		return false;
+	HASH_FIND_PTR(*told, &task, before);
+	if (before)
+		return false;
+	place->task = task;
+	HASH_ADD_PTR(*told, task, place);
+	return true;
+}
+
+/* An agent speaks for its own tasks only, once for each. */
 static void keep_own_tasks(const struct watched *w, pb_node_usage *sample)
 {
-	const struct view *v = store_view(w->usage->store);
+	_cleanup_free_ struct told *places = xcalloc(sample->n_tasks + 1, sizeof(*places));
+	struct told *told = NULL;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < sample->n_tasks; i++) {
-		const pb_task *task = view_task(v, sample->tasks[i]->task_id);
-
-		if (task && str_eq(task->node_id, w->id))
+		if (may_tell(w, &told, sample->tasks[i]->task_id, &places[kept]))
 			sample->tasks[kept++] = sample->tasks[i];
 		else
 			pb_free(sample->tasks[i]);
 	}
+	HASH_CLEAR(hh, told);
 	sample->n_tasks = kept;
 }
 

@@ -21,8 +21,8 @@ struct usage_options {
 };
 
 /*
- * A node's newest sample, borrowed for the call. Only tasks that the node has by the view are in it; `error` says why there is
- * no sample: told once, until there is one again. Never inside usage_subscribe().
+ * A node's newest sample, borrowed for the call. Only tasks that the node has by the view are in it, each once; `error` says why
+ * there is no sample: told once, until there is one again. Never inside usage_subscribe().
  */
 typedef void (*usage_cb)(void *data, const pb_node_usage *sample);
 

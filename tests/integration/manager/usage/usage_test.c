@@ -59,11 +59,11 @@ static void leave(struct serve *s, struct player *p)
 	serve_close_one(s, rpc_server_close(p->server, serve_on_flag, &s->flag));
 }
 
-/* A sample with a task of the node's own and one of another's; it claims to be somebody else. */
+/* A sample with a task of the node's own, told twice, and one of another's; it claims to be somebody else. */
 static void say(struct player *p, uint64_t cpu_nano)
 {
 	_cleanup_pb_ pb_node_usage *sample = pb_new(&skein__node_usage__descriptor);
-	const char *tasks[] = {"own", "others", "nobodys"};
+	const char *tasks[] = {"own", "others", "nobodys", "own"};
 
 	pb_set_str(&sample->node_id, "forged");
 	sample->cpu_nano = cpu_nano;
@@ -71,7 +71,7 @@ static void say(struct player *p, uint64_t cpu_nano)
 		pb_task_usage *t = pb_new(&skein__task_usage__descriptor);
 
 		pb_set_str(&t->task_id, tasks[i]);
-		t->mem_bytes = 4096;
+		t->mem_bytes = 4096 + i;
 		pb_msgs_add(&sample->n_tasks, &sample->tasks, t);
 	}
 	assert_int_equal(rpc_call_send(p->stream, &sample->base, NULL), 0);
@@ -154,6 +154,7 @@ static void samples_reach_all_who_look_by_one_stream(void **state)
 	assert_int_equal(first.last->cpu_nano, 5);
 	assert_int_equal(first.last->n_tasks, 1);
 	assert_string_equal(first.last->tasks[0]->task_id, "own");
+	assert_int_equal(first.last->tasks[0]->mem_bytes, 4096);
 	/* Who comes later is told what is known, and opens nothing. */
 	look(s, &second, NULL);
 	wait_for(s, second.n == 1);
