@@ -2,6 +2,8 @@
 
 #include "common/error.h"
 #include "common/ipaddr.h"
+#include "common/mem.h"
+#include "common/metrics/metrics.h"
 
 #include <sys/socket.h>
 
@@ -86,13 +88,30 @@ const struct option_def agent_options[] = {
 	{0},
 };
 
+/* Prometheus refuses a whole scrape in which a series has a label twice. */
+static int check_metrics_labels(const struct strv *keys, struct error *err)
+{
+	for (size_t i = 0; i < keys->n; i++) {
+		_cleanup_free_ char *name = metrics_label_name("label_", keys->v[i]);
+
+		for (size_t j = 0; j < i; j++) {
+			_cleanup_free_ char *other = metrics_label_name("label_", keys->v[j]);
+
+			if (str_eq(name, other))
+				return error_set(err, ERR_INVALID, "--metrics-label %s and --metrics-label %s are both the label %s: "
+						 "accepted is one of them", keys->v[j], keys->v[i], name);
+		}
+	}
+	return 0;
+}
+
 static int check_metrics(const struct agent_config *c, struct error *err)
 {
 	if (str_empty(c->metrics_cert) != str_empty(c->metrics_key))
 		return error_set(err, ERR_INVALID, "--metrics-cert and --metrics-key go together");
 	if (!str_empty(c->metrics_client_ca) && str_empty(c->metrics_cert))
 		return error_set(err, ERR_INVALID, "--metrics-client-ca needs --metrics-cert and --metrics-key");
-	return 0;
+	return check_metrics_labels(&c->metrics_labels, err);
 }
 
 int agent_config_load(struct agent_config *config, int argc, char **argv, struct error *err)
