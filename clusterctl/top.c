@@ -94,6 +94,8 @@ static void on_done(struct rpc_call *call, const struct error *err, void *data)
 	run->ended = run->wake = true;
 	if (err)
 		run->err = *err;
+	else
+		error_set(&run->err, ERR_UNAVAILABLE, "the manager ended the stream");
 }
 
 static int open_stream(struct top_run *run, struct error *err)

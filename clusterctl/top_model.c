@@ -1,5 +1,7 @@
 #include "top_model.h"
 
+#include "top_index.h"
+
 #include "common/mem.h"
 #include "common/str.h"
 
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #define NANO 1e9
 
@@ -44,106 +47,114 @@ static void add_usage(struct top_row *row, const pb_task_usage *u)
 	row->pids += u->pids;
 }
 
-static const pb_node_usage *sample_of(const struct top_state *s, const char *node_id)
-{
-	for (size_t i = 0; i < s->n_samples; i++)
-		if (str_eq(s->samples[i]->node_id, node_id))
-			return s->samples[i];
-	return NULL;
-}
-
-static const pb_task_usage *usage_of(const struct top_state *s, const pb_task *task)
-{
-	const pb_node_usage *sample = *task->node_id ? sample_of(s, task->node_id) : NULL;
-
-	for (size_t i = 0; sample && i < sample->n_tasks; i++)
-		if (str_eq(sample->tasks[i]->task_id, task->id))
-			return sample->tasks[i];
-	return NULL;
-}
-
 static bool runs(const pb_task *task)
 {
 	return task->status && (int)task->status->state == TASK_RUNNING;
 }
 
-static bool same_slot(const pb_task *a, const pb_task *b)
+/* A node or service -> its row. */
+struct row_of {
+	UT_hash_handle hh;
+	size_t row;
+	const char *id;
+};
+
+static struct row_of *rows_by_id(size_t n)
 {
-	return str_eq(a->service_id, b->service_id) && a->slot == b->slot && (a->slot || str_eq(a->node_id, b->node_id));
+	return xcalloc(n + 1, sizeof(struct row_of));
 }
 
-/* How often what is in this slot ended by itself, as far as the task history goes. */
-static uint64_t restarts_of(const struct top_state *s, const pb_task *task)
+static struct top_row *row_of_id(struct top_rows *rows, const struct row_of *map, const char *id)
 {
-	uint64_t n = 0;
+	const struct row_of *r;
 
-	for (size_t i = 0; i < s->tasks->n_tasks; i++) {
-		const pb_task *t = s->tasks->tasks[i];
-		int state = t->status ? (int)t->status->state : TASK_NEW;
-
-		n += t != task && same_slot(t, task) && (state == TASK_COMPLETE || state == TASK_FAILED || state == TASK_ORPHANED);
-	}
-	return n;
+	HASH_FIND_STR(map, id, r);
+	return r ? &rows->v[r->row] : NULL;
 }
 
-static void make_nodes(const struct top_state *s, struct top_rows *rows)
+static void make_node(const struct top_index *x, const pb_node *node, struct top_row *row)
 {
-	for (size_t i = 0; s->nodes && i < s->nodes->n_nodes; i++) {
+	const pb_node_usage *u = top_index_sample(x, node->id);
+
+	row->status = xstrdup(pb_node_state_name(node->status ? (int)node->status->state : NODE_UNKNOWN));
+	for (char *p = row->status + 1; row->status[0] && *p; p++)
+		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+	row->mem_limit_bytes = node->description && node->description->capacity ? (uint64_t)node->description->capacity->mem_bytes : 0;
+	if (!u || *u->error)
+		return;
+	row->measured = true;
+	row->cpu_nano = u->cpu_nano;
+	row->mem_bytes = u->mem_bytes;
+	row->net_rx_rate = u->net_rx_rate;
+	row->net_tx_rate = u->net_tx_rate;
+	if (u->capacity)
+		row->mem_limit_bytes = (uint64_t)u->capacity->mem_bytes;
+}
+
+static void make_nodes(const struct top_state *s, const struct top_index *x, struct top_rows *rows)
+{
+	size_t n = s->nodes ? s->nodes->n_nodes : 0;
+	_cleanup_free_ struct row_of *ids = rows_by_id(n);
+	struct row_of *map = NULL;
+
+	for (size_t i = 0; i < n; i++) {
 		const pb_node *node = s->nodes->nodes[i];
-		const pb_node_usage *u = sample_of(s, node->id);
-		struct top_row *row = add_row(rows, pb_node_name(node));
 
-		row->status = xstrdup(pb_node_state_name(node->status ? (int)node->status->state : NODE_UNKNOWN));
-		for (char *p = row->status + 1; row->status[0] && *p; p++)
-			*p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-		for (size_t t = 0; t < s->tasks->n_tasks; t++)
-			row->running += runs(s->tasks->tasks[t]) && str_eq(s->tasks->tasks[t]->node_id, node->id);
-		row->mem_limit_bytes = node->description && node->description->capacity
-					       ? (uint64_t)node->description->capacity->mem_bytes
-					       : 0;
-		if (!u || *u->error)
-			continue;
-		row->measured = true;
-		row->cpu_nano = u->cpu_nano;
-		row->mem_bytes = u->mem_bytes;
-		row->net_rx_rate = u->net_rx_rate;
-		row->net_tx_rate = u->net_tx_rate;
-		if (u->capacity)
-			row->mem_limit_bytes = (uint64_t)u->capacity->mem_bytes;
+		make_node(x, node, add_row(rows, pb_node_name(node)));
+		ids[i] = (struct row_of){.row = i, .id = node->id};
+		HASH_ADD_KEYPTR(hh, map, ids[i].id, strlen(ids[i].id), &ids[i]);
 	}
+	for (size_t t = 0; t < s->tasks->n_tasks; t++) {
+		struct top_row *row = runs(s->tasks->tasks[t]) ? row_of_id(rows, map, s->tasks->tasks[t]->node_id) : NULL;
+
+		if (row)
+			row->running++;
+	}
+	HASH_CLEAR(hh, map);
 }
 
-static void make_services(const struct top_state *s, struct top_rows *rows)
+static void add_task(const struct top_index *x, const pb_task *task, struct top_row *row)
 {
-	for (size_t i = 0; s->services && i < s->services->n_services; i++) {
+	const pb_task_usage *u = top_index_usage(x, task);
+
+	row->restarts += top_index_restarts(x, task);
+	if (u)
+		add_usage(row, u);
+	else
+		row->measured = false;
+}
+
+static void make_services(const struct top_state *s, const struct top_index *x, struct top_rows *rows)
+{
+	size_t n = s->services ? s->services->n_services : 0;
+	_cleanup_free_ struct row_of *ids = rows_by_id(n);
+	struct row_of *map = NULL;
+
+	for (size_t i = 0; i < n; i++) {
 		const Skein__ServiceSummary *summary = s->services->services[i];
 		struct top_row *row = add_row(rows, summary->service->spec ? summary->service->spec->name : summary->service->id);
 
 		row->running = summary->running;
 		row->desired = summary->desired;
 		row->measured = true;
-		for (size_t t = 0; t < s->tasks->n_tasks; t++) {
-			const pb_task *task = s->tasks->tasks[t];
-			const pb_task_usage *u;
-
-			if (!str_eq(task->service_id, summary->service->id) || !runs(task))
-				continue;
-			row->restarts += restarts_of(s, task);
-			u = usage_of(s, task);
-			if (u)
-				add_usage(row, u);
-			else
-				row->measured = false;
-		}
+		ids[i] = (struct row_of){.row = i, .id = summary->service->id};
+		HASH_ADD_KEYPTR(hh, map, ids[i].id, strlen(ids[i].id), &ids[i]);
 	}
+	for (size_t t = 0; t < s->tasks->n_tasks; t++) {
+		const pb_task *task = s->tasks->tasks[t];
+		struct top_row *row = runs(task) ? row_of_id(rows, map, task->service_id) : NULL;
+
+		if (row)
+			add_task(x, task, row);
+	}
+	HASH_CLEAR(hh, map);
 }
 
-static void make_tasks(const struct top_state *s, struct top_rows *rows)
+static void make_tasks(const struct top_state *s, const struct top_index *x, struct top_rows *rows)
 {
 	for (size_t i = 0; i < s->tasks->n_tasks; i++) {
 		const pb_task *task = s->tasks->tasks[i];
 		const char *node = pb_kv_get(s->tasks->node_names, s->tasks->n_node_names, task->node_id);
-		const pb_task_usage *u = usage_of(s, task);
 		char name[PB_TASK_NAME_MAX];
 		struct top_row *row;
 
@@ -152,10 +163,8 @@ static void make_tasks(const struct top_state *s, struct top_rows *rows)
 		row = add_row(rows, pb_task_name(task, name));
 		row->node = xstrdup(node ? node : task->node_id);
 		row->status = xstrdup(task->id);
-		row->restarts = restarts_of(s, task);
-		row->measured = u != NULL;
-		if (u)
-			add_usage(row, u);
+		row->measured = true;
+		add_task(x, task, row);
 	}
 }
 
@@ -190,13 +199,16 @@ static int compare(const void *a, const void *b, void *data)
 
 void top_rows_make(const struct top_state *state, enum top_kind kind, enum top_sort sort, struct top_rows *ret)
 {
+	struct top_index *x = top_index_new(state);
+
 	*ret = (struct top_rows){0};
 	if (kind == TOP_NODES)
-		make_nodes(state, ret);
+		make_nodes(state, x, ret);
 	else if (kind == TOP_SERVICES)
-		make_services(state, ret);
+		make_services(state, x, ret);
 	else
-		make_tasks(state, ret);
+		make_tasks(state, x, ret);
+	top_index_free(x);
 	if (ret->n)
 		qsort_r(ret->v, ret->n, sizeof(*ret->v), compare, &sort);
 }

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static pb_task *add_task(Skein__ListTasksResponse *list, const char *id, const char *node, uint64_t slot, int state)
 {
@@ -155,6 +156,55 @@ static void tasks_sorted(void **state)
 	expect(*state, TOP_TASKS, TOP_BY_RESTARTS, top_task_fields, format, "web.2 n1 50.00% 1\nweb.1 n1 25.00% 0\n");
 }
 
+/* A hundred services of hundred tasks each, as many ended ones, on hundred nodes: drawn every second, so it takes milliseconds. */
+static void large_clusters_cost_what_they_show(void **state)
+{
+	enum { SERVICES = 100, SLOTS = 100, NODES = 100 };
+	_cleanup_pb_ Skein__ListServicesResponse *services = pb_new(&skein__list_services_response__descriptor);
+	_cleanup_pb_ Skein__ListTasksResponse *tasks = pb_new(&skein__list_tasks_response__descriptor);
+	pb_node_usage *samples[NODES];
+	struct top_state s = {.samples = samples, .n_samples = NODES, .services = services, .tasks = tasks};
+	struct top_rows rows;
+	clock_t began;
+	char id[32], node[32];
+
+	for (int i = 0; i < NODES; i++) {
+		snprintf(node, sizeof(node), "node%d", i);
+		samples[i] = sample(node, 1);
+	}
+	for (int i = 0; i < SERVICES; i++) {
+		Skein__ServiceSummary *service = pb_new(&skein__service_summary__descriptor);
+
+		service->service = pb_new(&skein__service__descriptor);
+		snprintf(id, sizeof(id), "service%d", i);
+		pb_set_str(&service->service->id, id);
+		pb_msgs_add(&services->n_services, &services->services, service);
+		for (int slot = 1; slot <= SLOTS; slot++) {
+			for (int state_ = TASK_RUNNING; state_ <= TASK_FAILED; state_ += TASK_FAILED - TASK_RUNNING) {
+				char task[48];
+				pb_task *t;
+
+				snprintf(task, sizeof(task), "%s.%d.%d", id, slot, state_);
+				snprintf(node, sizeof(node), "node%d", slot % NODES);
+				t = add_task(tasks, task, node, (uint64_t)slot, state_);
+				pb_set_str(&t->service_id, id);
+				add_usage(samples[slot % NODES], task, 1, 1);
+			}
+		}
+	}
+	began = clock();
+	top_rows_make(&s, TOP_SERVICES, TOP_BY_NAME, &rows);
+	began = clock() - began;
+	assert_int_equal(rows.n, SERVICES);
+	assert_int_equal(rows.v[0].restarts, SLOTS);
+	assert_int_equal(rows.v[0].cpu_nano, SLOTS);
+	top_rows_fini(&rows);
+	for (int i = 0; i < NODES; i++)
+		pb_free(samples[i]);
+	if (began > CLOCKS_PER_SEC / 2)
+		fail_msg("%.3f s of CPU", (double)began / CLOCKS_PER_SEC);
+}
+
 static void complete_with_two_samples_of_each(void **state)
 {
 	struct fixture *f = *state;
@@ -167,7 +217,8 @@ static void complete_with_two_samples_of_each(void **state)
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-	const struct CMUnitTest tests[] = {TEST(nodes), TEST(services), TEST(tasks_sorted), TEST(complete_with_two_samples_of_each)};
+	const struct CMUnitTest tests[] = {TEST(nodes), TEST(services), TEST(tasks_sorted),
+					   TEST(large_clusters_cost_what_they_show), TEST(complete_with_two_samples_of_each)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
