@@ -1,6 +1,7 @@
 #include "containers.h"
 
 #include "agent/exec/cgroup.h"
+#include "agent/exec/health.h"
 #include "common/mem.h"
 
 #include <inttypes.h>
@@ -94,6 +95,17 @@ void containers_begin(struct containers *c)
 		x->seen = false;
 }
 
+static int health_of(const pb_task *task)
+{
+	int state = (int)task->status->state;
+
+	if (state < TASK_STARTING || state > TASK_RUNNING)
+		return -1;
+	if (!task->spec || !task->spec->container || !health_is_check(task->spec->container->health))
+		return HEALTH_NONE;
+	return task->status->health ? (int)task->status->health->state : HEALTH_STARTING;
+}
+
 struct watched *containers_note(struct containers *c, const pb_task *task)
 {
 	const pb_resources *limits = task->spec && task->spec->resources ? task->spec->resources->limits : NULL;
@@ -105,6 +117,7 @@ struct watched *containers_note(struct containers *c, const pb_task *task)
 	x->seen = true;
 	x->state = (int)task->status->state;
 	x->running = x->state == TASK_RUNNING;
+	x->health = health_of(task);
 	x->started_at = task->status->at;
 	x->cpu_limit_nano = limits ? limits->cpu_nano : 0;
 	x->mem_limit_bytes = limits ? limits->mem_bytes : 0;

@@ -26,6 +26,7 @@ struct watched {
 	bool seen;                     /* in the look that is under way */
 	bool running;
 	int state;
+	int health;                    /* HEALTH_NONE: it has no check; < 0: it has no process */
 	int64_t started_at;            /* wall ns */
 	int64_t cpu_limit_nano, mem_limit_bytes, pids_limit; /* 0 = none */
 	uint64_t restarts;

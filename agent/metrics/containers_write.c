@@ -153,6 +153,27 @@ static void write_life(const struct containers *c, struct metrics_writer *w)
 	}
 }
 
+static void write_health(const struct containers *c, struct metrics_writer *w)
+{
+	static const struct {
+		int health;
+		const char *label;
+	} all[] = {
+		{HEALTH_NONE, "health=\"none\""},
+		{HEALTH_STARTING, "health=\"starting\""},
+		{HEALTH_HEALTHY, "health=\"healthy\""},
+		{HEALTH_UNHEALTHY, "health=\"unhealthy\""},
+	};
+
+	metrics_family(w, &container_families[C_HEALTH]);
+	for (const struct watched *x = c->all; x; x = x->hh.next) {
+		size_t n = x->health < 0 ? 0 : x->health == HEALTH_NONE ? 1 : ARRAY_SIZE(all);
+
+		for (size_t i = 0; i < n; i++)
+			metrics_u64(w, &x->labels, all[i].label, x->health == all[i].health);
+	}
+}
+
 void containers_write(const struct containers *c, struct metrics_writer *w)
 {
 	write_numbers(c, w);
@@ -162,4 +183,5 @@ void containers_write(const struct containers *c, struct metrics_writer *w)
 	write_traffic(c, w);
 	write_limits(c, w);
 	write_life(c, w);
+	write_health(c, w);
 }

@@ -56,6 +56,9 @@ const struct metric_family container_families[CONTAINER_FAMILIES] = {
 	COUNTER(C_RESTARTS, "restarts", NULL, "How often the slot of the service was started again on this node"),
 	[C_STATE] = {"skein_container_state", METRIC_GAUGE, NULL, "The state that the task is in, in the label: 1", WHO ",state",
 		     "1 per task on the node, ended ones that are kept included"},
+	[C_HEALTH] = {"skein_container_health", METRIC_GAUGE, NULL,
+		      "Health of the container: 1 for the one that it is of none (it has no check), starting, healthy, unhealthy (it is being "
+		      "stopped); 0 for the others", WHO ",health", "4 per started container with a check, 1 per other one"},
 };
 
 const struct metric_family node_families[NODE_FAMILIES] = {

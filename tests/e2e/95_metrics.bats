@@ -109,6 +109,24 @@ cgroup_file() { # HOST TASK v1-controller v1-file v2-file
 	wait_for 30 restarted
 }
 
+@test "health is told of containers with a check: starting, healthy, and nothing of what is gone" {
+	local task
+	health_is() { [ "$(value "$(scrape h2)" '^skein_container_health{' "task=\"$task\"" "health=\"$1\"")" = "$2" ]; }
+	task=$(task_of h1 idle 1)
+	health_is none 1
+	ctl h1 service create --detach --name checked --health-cmd 'test -e /tmp/fine' --health-interval 1s --health-start-period 1h \
+		--constraint node.hostname==h2 idle:1
+	known() { task=$(task_of h1 checked 1); [ -n "$task" ] && health_is starting 1; }
+	wait_for 30 known
+	health_is healthy 0
+	bed run h2 touch "/proc/$(ctl h1 task inspect --format '{{.status.pid}}' "$task")/root/tmp/fine"
+	wait_for 30 health_is healthy 1
+	health_is starting 0
+	ctl h1 service rm checked
+	gone() { ! scrape h2 | grep -q "^skein_container_health{.*task=\"$task\""; }
+	wait_for 30 gone
+}
+
 @test "no descriptor of a container is left when it has gone" {
 	local task
 	task=$(task_of h1 idle 1)

@@ -123,6 +123,49 @@ static void usage_and_traffic(void **state)
 	containers_fini(&c);
 }
 
+static void set_health(pb_task *t, int state)
+{
+	pb_health_check *check = pb_new(&skein__health_check__descriptor);
+
+	pb_strs_add(&check->n_test, &check->test, "CMD-SHELL");
+	pb_strs_add(&check->n_test, &check->test, "true");
+	t->spec->container->health = check;
+	t->status->health = pb_new(&skein__task_health__descriptor);
+	t->status->health->state = (Skein__HealthState)state;
+}
+
+static void health_of_tasks(void **state)
+{
+	_cleanup_pb_ pb_task *checked = task("aaaa", "web", 1, TASK_STARTING), *plain = task("bbbb", "db", 1, TASK_RUNNING);
+	_cleanup_pb_ pb_task *ended = task("cccc", "old", 1, TASK_FAILED), *early = task("dddd", "new", 1, TASK_PREPARING);
+	_cleanup_free_ char *text = NULL, *later = NULL;
+	pb_task *const all[] = {checked, plain, ended, early};
+	struct containers c;
+
+	set_health(checked, HEALTH_STARTING);
+	set_health(ended, HEALTH_UNHEALTHY);
+	containers_init(&c, "skein", NULL);
+	look(&c, all, 4);
+	text = text_of(&c);
+	assert_has(text, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"none\"} 0\n");
+	assert_has(text, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"starting\"} 1\n");
+	assert_has(text, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"healthy\"} 0\n");
+	assert_has(text, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"unhealthy\"} 0\n");
+	/* Without a check there is nothing to wait for, and one series says it. */
+	assert_has(text, "container=\"bbbb\",image=\"docker.io/library/web:1\",health=\"none\"} 1\n");
+	assert_null(strstr(text, "container=\"bbbb\",image=\"docker.io/library/web:1\",health=\"healthy\""));
+	/* Only of what has a process. */
+	assert_null(strstr(text, "container=\"cccc\",image=\"docker.io/library/web:1\",health="));
+	assert_null(strstr(text, "container=\"dddd\",image=\"docker.io/library/web:1\",health="));
+	checked->status->state = (Skein__TaskState)TASK_RUNNING;
+	checked->status->health->state = (Skein__HealthState)HEALTH_UNHEALTHY;
+	look(&c, all, 1);
+	later = text_of(&c);
+	assert_has(later, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"starting\"} 0\n");
+	assert_has(later, "container=\"aaaa\",image=\"docker.io/library/web:1\",health=\"unhealthy\"} 1\n");
+	containers_fini(&c);
+}
+
 static void families_are_well_formed(void **state)
 {
 	struct error err = ERROR_INIT;
@@ -148,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(labels_and_life),
 		cmocka_unit_test(usage_and_traffic),
+		cmocka_unit_test(health_of_tasks),
 		cmocka_unit_test(families_are_well_formed),
 	};
 
