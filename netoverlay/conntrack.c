@@ -216,6 +216,30 @@ static void forget_family(struct nlsock *nl, uint8_t family, const struct conntr
 	free(t.ids);
 }
 
+static bool on_count(void *data, const struct nlmsghdr *nlh, struct error *err)
+{
+	struct nlattr *a = nlsock_header(nlh, sizeof(struct nfgenmsg))
+				   ? nlmsg_find_attr((struct nlmsghdr *)nlh, sizeof(struct nfgenmsg), CTA_STATS_GLOBAL_ENTRIES)
+				   : NULL;
+
+	if (a && nla_len(a) == sizeof(uint32_t))
+		*(bool *)data = nla_get_u32(a) > 0;
+	return true;
+}
+
+/* All namespaces share one table, which a dump walks whole: milliseconds, also for those that track nothing. */
+static bool tracks_any(struct nlsock *nl)
+{
+	struct nfgenmsg header = header_of(AF_UNSPEC);
+	struct nl_msg *msg = nlsock_msg(type_of(IPCTNL_MSG_CT_GET_STATS), 0, &header, sizeof(header));
+	struct error ignored = ERROR_INIT;
+	bool any = true; /* a kernel that does not say */
+
+	nlsock_read(nl, msg, on_count, &any, &ignored);
+	nlmsg_free(msg);
+	return any;
+}
+
 /* Those of one family, by address; their addresses as those of hosts. */
 static struct conntrack_flow *sorted(const struct conntrack_flow *v, size_t n, uint8_t family, size_t *ret_n)
 {
@@ -237,6 +261,7 @@ int conntrack_forget(struct netns *ns, const struct conntrack_flow *v, size_t n,
 	struct error local = ERROR_INIT;
 	struct nlsock nl = {0};
 	int back, r;
+	bool any;
 
 	if (netns_enter(ns, &back, err) < 0)
 		return -1;
@@ -244,7 +269,8 @@ int conntrack_forget(struct netns *ns, const struct conntrack_flow *v, size_t n,
 	netns_leave(back);
 	if (r < 0 && local.code == ERR_UNIMPLEMENTED)
 		return 0;
-	for (size_t i = 0; r == 0 && i < 2; i++) {
+	any = r == 0 && tracks_any(&nl);
+	for (size_t i = 0; any && i < 2; i++) {
 		uint8_t family = i == 0 ? AF_INET : AF_INET6;
 		_cleanup_free_ struct conntrack_flow *flows = NULL;
 		size_t n_flows;

@@ -11,6 +11,11 @@
 
 /* So many namespaces stay open at most; each holds a few descriptors. */
 #define OPEN_MAX 256
+/*
+ * Of them with rulesets' sockets: these have low numbers, of which there are few, and keep memory. Whoever closes one just behind a
+ * change waits in the kernel for a grace period of RCU (20-30 ms: nf_tables frees what the change dropped); made again in 30 us.
+ */
+#define RULES_MAX 16
 
 enum step_kind { STEP_CREATE, STEP_ADOPT, STEP_DESTROY, STEP_APPLY, STEP_NFT, STEP_FORGET, STEP_CALL, STEP_SYNC };
 
@@ -172,6 +177,7 @@ static void handle_close(struct work *w, struct handle *h)
 {
 	HASH_DEL(w->handles, h);
 	TAILQ_REMOVE(&w->lru, h, used);
+	w->n_rules -= h->rules;
 	netns_close(h->ns);
 	free(h);
 	w->n_open--;
@@ -201,6 +207,37 @@ struct handle *work_find(struct work *w, const char *path)
 
 	HASH_FIND_STR(w->handles, path, h);
 	return h;
+}
+
+static void rest(struct work *w, struct handle *h)
+{
+	netns_rest(h->ns);
+	w->n_rules -= h->rules;
+	h->rules = false;
+}
+
+void work_rest(struct work *w, const char *path)
+{
+	struct handle *h = work_find(w, path);
+
+	if (h)
+		rest(w, h);
+}
+
+void work_rest_later(struct work *w, const char *path)
+{
+	struct handle *h = work_find(w, path);
+
+	if (!h)
+		return;
+	w->n_rules += !h->rules;
+	h->rules = true;
+	TAILQ_FOREACH(h, &w->lru, used) {
+		if (w->n_rules <= RULES_MAX)
+			return;
+		if (h->rules)
+			rest(w, h);
+	}
 }
 
 static void keep_open(struct work *w, const char *path, struct netns *ns)
@@ -333,8 +370,8 @@ static int run_step(struct work *w, struct step *s, struct error *err)
 		return netns_apply(ns, s->ops.v, s->ops.n, NULL, err);
 	case STEP_NFT:
 		r = work_run_nft(ns, s->text, s->fill, err);
-		if (s->path) /* its socket has a low number, of which there are few; made again in 30 us */
-			netns_rest(ns);
+		if (s->path)
+			work_rest_later(w, s->path);
 		return r;
 	case STEP_FORGET:
 		return conntrack_forget(ns, s->forget, s->n_forget, err);

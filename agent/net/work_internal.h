@@ -16,7 +16,7 @@ struct handle {
 	UT_hash_handle hh;
 	TAILQ_ENTRY(handle) used;
 	struct netns *ns;
-	bool watched;
+	bool watched, rules; /* rules: its rulesets' library is kept, see work_rest_later() */
 	char path[];
 };
 
@@ -42,7 +42,7 @@ struct work {
 	struct netns *host;
 	struct handle *handles;
 	TAILQ_HEAD(, handle) lru;
-	unsigned n_open;
+	unsigned n_open, n_rules;
 	char *written_text;    /* a ruleset, and how nft(8) writes its tables */
 	struct nftobjects written[WORK_TABLES];
 };
@@ -50,6 +50,10 @@ struct work {
 /* Serial thread. */
 struct netns *work_open(struct work *w, const char *path, struct error *err);
 struct handle *work_find(struct work *w, const char *path);
+/* Its rulesets were changed: what the library holds for it (netns_rest) goes when many others have been changed after it. */
+void work_rest_later(struct work *w, const char *path);
+/* Now. */
+void work_rest(struct work *w, const char *path);
 struct work_diff *work_add_diff(struct work_sync *s, const char *what);
 
 /* ---- work_rules.c. Serial thread. */

@@ -128,7 +128,7 @@ int work_sync_rulesets(struct work *w, struct netns *ns, struct work_sync *s, st
 	if (r == 0 && differ && s->repair)
 		r = work_run_nft(ns, s->text, s->fill, err);
 	if (s->path) /* looked at once a minute, and there are many */
-		netns_rest(ns);
+		work_rest(w, s->path);
 	if (r < 0 || !differ || !s->repair)
 		return r;
 	for (size_t i = first; i < s->n_diffs; i++)
