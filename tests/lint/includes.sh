@@ -22,10 +22,11 @@ rules=(
 	'manager/ca/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher)/'
 	'manager/web/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca|history|metrics)/'
 	'agent/:^(manager|clusterctl)/'
+	'agent/migrate/:^netoverlay/|^agent/([^/]*\.h|metrics/)'
 	'clusterctl/:^(manager|agent|netoverlay)/'
 )
 # library header : the only folder that may include it
-owners=('grpc/:rpc/' 'netlink/:netoverlay/' 'linux/(rtnetlink|netlink|netfilter|genetlink|xfrm|ip_vs)\b:netoverlay/' 'nftables/:netoverlay/' 'curl/:(common|manager/store)/' 'archive(_entry)?\.h:agent/image/' 'ldns/:agent/net/' 'microhttpd\.h:common/http/' 'zlib\.h:(common/http|agent/image)/')
+owners=('grpc/:rpc/' 'netlink/:netoverlay/' 'linux/(rtnetlink|netlink|netfilter|genetlink|xfrm|ip_vs)\b:netoverlay/' 'nftables/:netoverlay/' 'curl/:(common|manager/store)/' 'archive(_entry)?\.h:agent/image/' 'ldns/:agent/net/' 'microhttpd\.h:common/http/' 'zlib\.h:(common/http|agent/image)/' 'zstd\.h:agent/migrate/')
 
 sources=$(git ls-files '*.c' '*.h' | grep -v '^tests/' || :)
 [ -n "$sources" ] || { echo "no sources found"; exit 1; }
