@@ -61,6 +61,18 @@ int netns_run(struct netns *ns, void (*fn)(void *data), void *data, struct error
 int netns_watch_open(struct netns *ns, struct error *err);
 bool netns_watch_read(struct netns *ns);
 
+/* ---- what a namespace is kept from (plug.c) */
+
+/* What leaves by the link is kept, in order, up to max_bytes (what comes behind them is dropped). Again: goes on keeping.
+ *   Errors  ERR_UNIMPLEMENTED the kernel has no sch_plug, ERR_NOT_FOUND no such link */
+int netns_plug(struct netns *ns, const char *link, uint32_t max_bytes, struct error *err);
+/* What was kept leaves, and what comes behind it too. Not plugged: fine. */
+int netns_plug_release(struct netns *ns, const char *link, struct error *err);
+/* As it was before netns_plug(); what is still kept is dropped. Not plugged: fine. */
+int netns_plug_remove(struct netns *ns, const char *link, struct error *err);
+/* A bridge forgets that it has learnt the address at this port: it looks for it everywhere. Not learnt: fine. */
+int netns_bridge_forget(struct netns *ns, const char *port, const struct mac *mac, struct error *err);
+
 /* TCP connections (IPv4 and IPv6) that somebody may still lose something by (from SYN_RECV to LAST_ACK, also those that
  * nobody has accepted yet), with others than the namespace itself, whose local port is one of ports; n_ports 0 = any port
  * that is also listened on. sock_diag(7). */

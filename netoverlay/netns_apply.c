@@ -252,6 +252,8 @@ static void set_link(struct apply *a, size_t tag, const struct netstate_link *l,
 		send_set(a, tag, &set);
 	if (*l->master && !join_bridge(a, tag, l, have))
 		return;
+	if (l->down && have && have->up)
+		send_set(a, tag, &(struct rtnl_link_set){.by_name = l->name, .down = true});
 	if (l->up && !(have && have->up))
 		send_set(a, tag, &(struct rtnl_link_set){.by_name = l->name, .up = true});
 }

@@ -5,6 +5,7 @@
  *   netns_dump.c   the kernel's state         ipvs.c, xfrm.c messages of these two
  *   nft.c          rulesets                   watch.c        notifications
  *   counters.c     links' and IPVS' counters
+ *   plug.c         what is kept back
  *   sockdiag.c     connections                probe.c        what this kernel can do
  */
 #pragma once

@@ -41,6 +41,7 @@ struct netstate_link {
 	uint32_t mtu;
 	char master[IFNAMSIZ];    /* a bridge of the same namespace */
 	bool up;
+	bool down;                /* it must be: nothing passes */
 	/* vxlan: its socket lives in the outer namespace; no learning, proxy on (answers ARP and ND from neighbours) */
 	uint32_t vni;
 	uint16_t port;

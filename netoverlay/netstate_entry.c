@@ -170,7 +170,7 @@ static bool mac_set(const struct mac *m)
 static bool link_equal(const struct netstate_link *a, const struct netstate_link *b)
 {
 	return a->kind == b->kind && mac_equal(&a->mac, &b->mac) && a->mtu == b->mtu && str_eq(a->master, b->master) &&
-	       a->up == b->up && a->vni == b->vni && a->port == b->port && host_equal(&a->local, &b->local) &&
+	       a->up == b->up && a->down == b->down && a->vni == b->vni && a->port == b->port && host_equal(&a->local, &b->local) &&
 	       str_eq(a->parent, b->parent) && str_eq(a->mode, b->mode) && a->vlan_id == b->vlan_id &&
 	       str_eq(a->peer, b->peer) && str_eq(a->peer_ns, b->peer_ns) && mac_equal(&a->peer_mac, &b->peer_mac) &&
 	       a->isolated == b->isolated && a->hairpin == b->hairpin && a->foreign == b->foreign;
@@ -248,7 +248,7 @@ bool netstate_link_remade(const struct netstate_link *old, const struct netstate
 
 static bool link_fulfils(const struct netstate_link *have, const struct netstate_link *want)
 {
-	if (netstate_link_remade(have, want) || (want->up && !have->up))
+	if (netstate_link_remade(have, want) || (want->up && !have->up) || (want->down && have->up))
 		return false;
 	if ((mac_set(&want->mac) && !mac_equal(&want->mac, &have->mac)) || (want->mtu && want->mtu != have->mtu))
 		return false;

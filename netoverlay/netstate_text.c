@@ -85,7 +85,7 @@ static void link_text(struct out *o, const struct netstate_link *l)
 	if (l->mtu)
 		put(o, " mtu %u", l->mtu);
 	put_name(o, " master ", l->master);
-	put(o, "%s%s%s", l->isolated ? " isolated" : "", l->hairpin ? " hairpin" : "", l->up ? " up" : "");
+	put(o, "%s%s%s", l->isolated ? " isolated" : "", l->hairpin ? " hairpin" : "", l->up ? " up" : l->down ? " down" : "");
 }
 
 static void route_text(struct out *o, const struct netstate_route *r)

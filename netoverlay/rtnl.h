@@ -32,7 +32,7 @@ void rtnl_link_create_head(struct rtnl_head *ret);
 /* False: the mode is none of its kind's, or the kind cannot be created. */
 bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, const struct rtnl_link_refs *refs);
 
-/* Change a link. Only what is given: name NULL, mac all zero, mtu 0, master 0 and up false are left alone. */
+/* Change a link. Only what is given: name NULL, mac all zero, mtu 0, master 0, up and down false are left alone. */
 struct rtnl_link_set {
 	int index;             /* or, when 0, by `by_name` */
 	const char *by_name;
@@ -40,7 +40,7 @@ struct rtnl_link_set {
 	struct mac mac;
 	uint32_t mtu;
 	int master;
-	bool up, ours;         /* ours: put it into our link group; only by index */
+	bool up, down, ours;   /* ours: put it into our link group; only by index */
 };
 void rtnl_link_set_head(const struct rtnl_link_set *set, struct rtnl_head *ret);
 void rtnl_link_set_attrs(struct nl_msg *msg, const struct rtnl_link_set *set);

@@ -14,9 +14,9 @@
 
 _Static_assert(sizeof(struct ifinfomsg) <= RTNL_HEADER_MAX, "header");
 
-static void link_head(struct rtnl_head *h, uint16_t type, uint16_t flags, int index, bool up)
+static void link_head(struct rtnl_head *h, uint16_t type, uint16_t flags, int index)
 {
-	struct ifinfomsg ifi = {.ifi_index = index, .ifi_flags = up ? IFF_UP : 0, .ifi_change = up ? IFF_UP : 0};
+	struct ifinfomsg ifi = {.ifi_index = index};
 
 	*h = (struct rtnl_head){.type = type, .flags = flags, .header_len = sizeof(ifi)};
 	memcpy(h->header, &ifi, sizeof(ifi));
@@ -138,7 +138,7 @@ static const struct kind {
 
 void rtnl_link_create_head(struct rtnl_head *ret)
 {
-	link_head(ret, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, false);
+	link_head(ret, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
 }
 
 bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, const struct rtnl_link_refs *refs)
@@ -169,7 +169,12 @@ bool rtnl_link_create_attrs(struct nl_msg *msg, const struct netstate_link *l, c
 
 void rtnl_link_set_head(const struct rtnl_link_set *set, struct rtnl_head *ret)
 {
-	link_head(ret, RTM_NEWLINK, 0, set->index, set->up);
+	struct ifinfomsg ifi = {.ifi_index = set->index,
+				.ifi_flags = set->up ? IFF_UP : 0,
+				.ifi_change = set->up || set->down ? IFF_UP : 0};
+
+	link_head(ret, RTM_NEWLINK, 0, set->index);
+	memcpy(ret->header, &ifi, sizeof(ifi));
 }
 
 void rtnl_link_set_attrs(struct nl_msg *msg, const struct rtnl_link_set *set)
@@ -204,11 +209,11 @@ void rtnl_link_port_attrs(struct nl_msg *msg, const char *by_name, bool isolated
 
 void rtnl_link_delete_head(int index, struct rtnl_head *ret)
 {
-	link_head(ret, RTM_DELLINK, 0, index, false);
+	link_head(ret, RTM_DELLINK, 0, index);
 	ret->tolerate[0] = ENODEV;
 }
 
 void rtnl_link_get_head(int index, struct rtnl_head *ret)
 {
-	link_head(ret, RTM_GETLINK, 0, index, false);
+	link_head(ret, RTM_GETLINK, 0, index);
 }

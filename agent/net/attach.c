@@ -33,8 +33,8 @@ bool attached_in(const struct attached *a, const char *network_id)
 	return false;
 }
 
-static struct attached *attached_new(struct net *n, const pb_task *task, enum attached_state state, net_attach_cb cb,
-				     void *data)
+static struct attached *attached_new(struct net *n, const pb_task *task, enum attached_state state, enum net_gate gate,
+				     net_attach_cb cb, void *data)
 {
 	struct attached *a = xnew(struct attached);
 	_cleanup_free_ char *path = xasprintf("%s/task-%s", n->dir, task->id);
@@ -43,6 +43,7 @@ static struct attached *attached_new(struct net *n, const pb_task *task, enum at
 	a->task = pb_dup(task);
 	a->id = xstrdup(task->id);
 	a->state = state;
+	a->gate = gate;
 	a->attach_cb = cb;
 	a->attach_data = data;
 	a->sockets = DNS_SOCKETS_NONE;
@@ -133,6 +134,7 @@ static void made(void *data, struct work_job *job, const struct error *err)
 	dns_attach(a->net->dns, a->task, &a->sockets);
 	a->sockets = DNS_SOCKETS_NONE;
 	a->state = ATTACHED_UP;
+	gate_advance(a);
 	host_service_dirty(a->net, model_service(a->net->model, a->task->service_id));
 	answer(a, NULL);
 	net_flush(a->net, NULL, NULL);
@@ -168,6 +170,7 @@ static void take_over(struct attached *a)
 	}
 	a->space.sync = true;
 	a->state = ATTACHED_UP;
+	gate_adopt(a);
 	host_service_dirty(a->net, model_service(a->net->model, a->task->service_id));
 }
 
@@ -221,7 +224,7 @@ static void run_refusal(void *data, struct work_job *job, const struct error *er
 }
 
 /* Callbacks come from the loop, never from inside the call: behind an empty job. */
-void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data)
+static void attach_as(struct net *n, const pb_task *task, enum net_gate gate, net_attach_cb cb, void *data)
 {
 	struct refusal *r;
 
@@ -232,8 +235,18 @@ void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data
 		work_run(n->work, work_job_new(), run_refusal, r);
 		return;
 	}
-	work_run(n->work, work_job_new(), kicked, attached_new(n, task, ATTACHED_WAITING, cb, data));
+	work_run(n->work, work_job_new(), kicked, attached_new(n, task, ATTACHED_WAITING, gate, cb, data));
 	net_tick_start(n);
+}
+
+void net_attach(struct net *n, const pb_task *task, net_attach_cb cb, void *data)
+{
+	attach_as(n, task, NET_OPEN, cb, data);
+}
+
+void net_attach_shut(struct net *n, const pb_task *task, net_attach_cb cb, void *data)
+{
+	attach_as(n, task, NET_SHUT, cb, data);
 }
 
 static void adopted(void *data, struct work_job *job, const struct error *err)
@@ -287,7 +300,12 @@ static void adopt(struct attached *a)
 
 void net_adopt(struct net *n, const pb_task *task, net_attach_cb cb, void *data)
 {
-	work_run(n->work, work_job_new(), kicked, attached_new(n, task, ATTACHED_FOUND, cb, data));
+	net_adopt_as(n, task, NET_OPEN, cb, data);
+}
+
+void net_adopt_as(struct net *n, const pb_task *task, enum net_gate gate, net_attach_cb cb, void *data)
+{
+	work_run(n->work, work_job_new(), kicked, attached_new(n, task, ATTACHED_FOUND, gate, cb, data));
 }
 
 struct later {
@@ -383,11 +401,13 @@ bool attached_tick(struct attached *a, int64_t now)
 {
 	struct error err = ERROR_INIT;
 
+	bool gated = gate_tick(a, now);
+
 	drain_tick(a, now);
 	if (a->state == ATTACHED_WAITING && now >= a->deadline) {
 		name_missing(a, &err);
 		fail(a, &err);
 		return true;
 	}
-	return a->drain.cb || a->drain.asking || a->state == ATTACHED_WAITING;
+	return gated || a->drain.cb || a->drain.asking || a->state == ATTACHED_WAITING;
 }

@@ -169,7 +169,7 @@ static void put_task(struct attached *a)
 int attached_plan(struct attached *a, struct error *err)
 {
 	a->plan = (struct plan_task){.id = a->id, .service_id = a->task->service_id, .path = a->space.path,
-				     .rotation = rotation_of(a->id)};
+				     .rotation = rotation_of(a->id), .shut = a->gate != NET_OPEN};
 	a->plan.ports = xcalloc(a->task->n_networks + 1, sizeof(*a->plan.ports));
 	for (size_t i = 0; i < a->task->n_networks; i++)
 		if (plan_port(a, a->task->networks[i], err) < 0)

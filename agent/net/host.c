@@ -270,7 +270,8 @@ static struct plan_local *locals_of(struct net *n, size_t *ret_n)
 	size_t count = 0;
 
 	HASH_ITER(hh, n->attached, a, next) {
-		if (!a->planned || a->state != ATTACHED_UP || a->drain.closed || !ipaddr_is_set(&a->gateway4))
+		if (!a->planned || a->state != ATTACHED_UP || a->drain.closed || !ipaddr_is_set(&a->gateway4) ||
+		    gate_is_shut(a))
 			continue;
 		v[count++] = (struct plan_local){a->id, a->task->service_id, a->gateway4, a->gateway6};
 	}
@@ -390,11 +391,14 @@ void host_forget(struct net *n, const struct conntrack_flow *flow)
 
 void host_endpoint(struct net *n, const struct model_endpoint *e, bool appears)
 {
+	if (appears && !str_empty(e->pb->migrated_from))
+		strv_add(&n->came, e->pb->migrated_from);
 	if (appears || !e->ready || !n->host_facts.ingress || str_eq(e->node->id, n->node_id) || !e->service->pb ||
 	    !e->service->pb->n_ports)
 		return;
 	strv_add(&n->left, e->service->id);
 	strv_add(&n->left, e->node->id);
+	strv_add(&n->left, e->id);
 }
 
 static bool serves(const struct model_service *s, const struct model_node *node)
@@ -436,14 +440,16 @@ static void forget_flows(struct net *n, const struct model_service *s, const str
 
 static void flush_left(struct net *n)
 {
-	for (size_t i = 0; i + 1 < n->left.n; i += 2) {
+	for (size_t i = 0; i + 2 < n->left.n; i += 3) {
 		const struct model_service *s = model_service(n->model, n->left.v[i]);
 		const struct model_node *node = model_node(n->model, n->left.v[i + 1]);
 
-		if (s && node && !serves(s, node))
+		/* One that has moved takes its connections along. */
+		if (s && node && !serves(s, node) && !strv_has(&n->came, n->left.v[i + 2]))
 			forget_flows(n, s, node);
 	}
 	strv_fini(&n->left);
+	strv_fini(&n->came);
 }
 
 void host_flush(struct net *n)
@@ -521,6 +527,7 @@ void host_free(struct net *n)
 	forget_ports(n);
 	heal_close(n->host_heal);
 	strv_fini(&n->left);
+	strv_fini(&n->came);
 	free(n->host_gone);
 	space_fini(&n->host);
 	free(n->host_nets);

@@ -377,8 +377,10 @@ void net_advance(struct net *n)
 	if (net_closing(n))
 		return;
 	host_refresh(n);
-	HASH_ITER(hh, n->attached, a, next)
+	HASH_ITER(hh, n->attached, a, next) {
 		attached_advance(a);
+		gate_advance(a);
+	}
 	net_flush(n, NULL, NULL);
 }
 

@@ -7,6 +7,7 @@
  *   attach.c   tasks: from waiting for their networks to their end; attach_plan.c: what they need
  *   spares.c   namespaces made ahead of tasks; names.c: sockets for names in namespaces of tasks
  *   await.c    until a started task listens; drain.c: until a task's last connection; stale.c: flows that nobody answers
+ *   gate.c     a task that moves: shut, cut, opened
  *   start.c    what the kernel can do, what an earlier agent left
  *   heal.c     watching and repairing; check.c: the same, asked for
  *
@@ -103,6 +104,9 @@ struct attached {
 	} *own_vips;           /* programmed ones of its service, and its own address there */
 	size_t n_own_vips;
 	bool planned, table, own_dirty; /* table: it has one that balances */
+	enum net_gate gate;
+	bool here;             /* shut, but the cluster's endpoint is here already: what comes is kept where the kernel can */
+	int64_t unplug_at;     /* what kept it may go; mono ns, 0 = nothing did */
 	bool open_names;       /* the next job opens its sockets for names */
 	struct ipaddr gateway4, gateway6;
 	struct net_attachment attachment;
@@ -175,7 +179,8 @@ struct net {
 	TAILQ_HEAD(, stale) stale;
 	LIST_HEAD(, await) awaited;
 	bool was_ready;        /* the endpoint that is being changed */
-	struct strv left;      /* pairs of service and node: it may have lost its last ready task there */
+	struct strv left;      /* service, node, task: the service may have lost its last ready task there */
+	struct strv came;      /* tasks whose connections others go on with */
 	bool host_changed;     /* outside of a message: to be flushed */
 	struct port_slot *ports;
 	TAILQ_HEAD(, port_slot) dirty_ports;
@@ -328,6 +333,17 @@ void drain_end(struct attached *a);
 void drain_tick(struct attached *a, int64_t now);
 /* Its namespace is taken over. */
 void drain_open_door(struct attached *a, struct work_job *job);
+
+/* ---- gate.c */
+
+/* Its endpoint may have come or gone. */
+void gate_advance(struct attached *a);
+/* An earlier agent's: what it kept back leaves, unless it is shut. */
+void gate_adopt(struct attached *a);
+/* True: there are more. */
+bool gate_tick(struct attached *a, int64_t now);
+/* It is behind a closed gate that nobody should knock at yet. */
+bool gate_is_shut(const struct attached *a);
 
 /* ---- await.c */
 

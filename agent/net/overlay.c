@@ -230,13 +230,16 @@ static void keep_shared(struct net *n, const struct plan_out *gone, const struct
 {
 	struct plan_out out = {.set = gone->set};
 	const struct model_place *other;
+	const struct model_vip *vip;
 
 	LIST_FOREACH(other, &p->network->places, of_network) {
-		if (other == p)
+		if (other == p || !(ipaddr_is_set(&p->ipv4) ? ipaddr_same_host(&other->ipv4, &p->ipv4) :
+							       ipaddr_same_host(&other->ipv6, &p->ipv6)))
 			continue;
-		if (ipaddr_is_set(&p->ipv4) ? ipaddr_same_host(&other->ipv4, &p->ipv4) :
-					      ipaddr_same_host(&other->ipv6, &p->ipv6))
-			plan_network_place(&out, &n->self, other);
+		plan_network_place(&out, &n->self, other);
+		vip = model_service_vip(other->endpoint->service, p->network);
+		if (vip && n->self.ipvs)
+			plan_ipvs_dest(&out, vip, other);
 	}
 }
 
@@ -292,20 +295,21 @@ void overlay_endpoint(struct net *n, struct model_endpoint *e, bool appears)
 		const struct model_place *p = &e->places[i];
 		const struct model_vip *vip = model_service_vip(e->service, p->network);
 		struct overlay *o = overlay_find(n, p->network->id);
+		bool shared = !appears && is_shared(n, p);
 		struct plan_out out;
 
 		if (!o)
 			continue;
 		out = space_out(&o->space, !appears);
 		plan_network_place(&out, &n->self, p);
-		if (!appears && is_shared(n, p))
-			keep_shared(n, &out, p);
 		if (vip && n->self.ipvs)
 			plan_ipvs_dest(&out, vip, p);
+		if (shared)
+			keep_shared(n, &out, p);
 		if (vip)
 			vip_dirty(o, vip);
-		address_gone(o, &p->ipv4, !appears); /* a change takes it back at once */
-		address_gone(o, &p->ipv6, !appears);
+		address_gone(o, &p->ipv4, !appears && !shared); /* a change takes it back at once */
+		address_gone(o, &p->ipv6, !appears && !shared);
 	}
 }
 

@@ -52,6 +52,7 @@ struct plan_task {
 	const char *id, *service_id, *path; /* path of its namespace */
 	struct plan_port *ports;
 	size_t n_ports;
+	bool shut;                        /* nothing goes in or out of its veths */
 	unsigned rotation;                /* where its round robins begin: tasks do not all start with the same one */
 };
 

@@ -156,7 +156,8 @@ void plan_host_port(const struct plan_out *out, const struct plan_self *self, co
 		    const struct plan_port *port)
 {
 	struct netstate_entry e = {.kind = NETSTATE_LINK,
-				   .link = {.kind = LINK_VETH, .mtu = port->mtu, .up = true, .peer_mac = port->mac}};
+				   .link = {.kind = LINK_VETH, .mtu = port->mtu, .up = !task->shut, .down = task->shut,
+					    .peer_mac = port->mac}};
 	bool gateway = !*port->net.id;
 
 	if (!*port->outer || (!gateway && port->net.driver != NETWORK_BRIDGE))

@@ -56,7 +56,8 @@ void plan_network_port(const struct plan_out *out, const struct plan_net *net, c
 {
 	struct netstate_entry e = {
 		.kind = NETSTATE_LINK,
-		.link = {.kind = LINK_VETH, .mtu = net->mtu, .master = BRIDGE, .up = true, .peer_mac = port->mac}};
+		.link = {.kind = LINK_VETH, .mtu = net->mtu, .master = BRIDGE, .up = !task->shut, .down = task->shut,
+			 .peer_mac = port->mac}};
 
 	memcpy(e.link.name, port->outer, sizeof(e.link.name));
 	memcpy(e.link.peer, port->name, sizeof(e.link.peer));

@@ -27,7 +27,8 @@
 #include <unistd.h>
 
 enum node_op { NODE_STATE, NODE_BEGIN, NODE_ATTACH, NODE_ADOPT, NODE_DETACH, NODE_AWAIT, NODE_DRAIN, NODE_CHECK, NODE_REPAIR, NODE_FEATURES, NODE_RESTART,
-	       NODE_LEAVE, NODE_QUIT };
+	       NODE_LEAVE, NODE_ATTACH_SHUT, NODE_ADOPT_SHUT, NODE_ADOPT_CUT, NODE_CUT, NODE_OPEN,
+	       NODE_CAN_MOVE, NODE_QUIT };
 
 struct node_message {
 	uint32_t op, len;
@@ -127,6 +128,27 @@ static inline void child_run(struct node_child *c, const struct node_message *m,
 		task = pb_unpack(&skein__task__descriptor, body, m->len);
 		(m->op == NODE_ATTACH ? net_attach : net_adopt)(c->net, task, child_attached, c);
 		pb_free(task);
+		break;
+	case NODE_ATTACH_SHUT:
+		task = pb_unpack(&skein__task__descriptor, body, m->len);
+		net_attach_shut(c->net, task, child_attached, c);
+		pb_free(task);
+		break;
+	case NODE_ADOPT_SHUT:
+	case NODE_ADOPT_CUT:
+		task = pb_unpack(&skein__task__descriptor, body, m->len);
+		net_adopt_as(c->net, task, m->op == NODE_ADOPT_SHUT ? NET_SHUT : NET_CUT, child_attached, c);
+		pb_free(task);
+		break;
+	case NODE_CAN_MOVE:
+		task = pb_unpack(&skein__task__descriptor, body, m->len);
+		net_can_move(c->net, task, &err);
+		child_done(c, error_is_set(&err) ? &err : NULL);
+		pb_free(task);
+		break;
+	case NODE_CUT:
+	case NODE_OPEN:
+		(m->op == NODE_CUT ? net_cut : net_open)(c->net, body, child_done, c);
 		break;
 	case NODE_DETACH:
 		net_detach(c->net, body, child_done, c);
