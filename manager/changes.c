@@ -180,6 +180,7 @@ void changes_note(struct dirty *dirty, struct rests *rests, const struct store_e
 		break;
 	case KIND_TOKEN:
 	case KIND_UI_TOKEN:
+	case KIND_MIGRATION:
 	case KIND_COUNT:
 		break;
 	}

@@ -276,7 +276,7 @@ static pb_net_endpoint *wanted_endpoint(const struct netfeed *f, const struct vi
 	if (!task || (!str_eq(task->node_id, f->node_id) && !in_networks(f, task) &&
 		      !netobj_service_is_ingress(service)))
 		return NULL;
-	return netobj_endpoint(task, service, &f->ids);
+	return netobj_endpoint(v, task, service, &f->ids);
 }
 
 static pb_net_service *wanted_service(const struct netfeed *f, const struct view *v,

@@ -193,6 +193,20 @@ static void touch_for_task(struct netindex *ix, const pb_task *task, const struc
 	netfeed_touch_networks(own->feed);
 }
 
+/* Its node has its networks, also while another task has its endpoint. */
+static bool is_there(const pb_task *task)
+{
+	return task && netobj_task_counts(task);
+}
+
+static void touch_own_networks(struct netindex *ix, const pb_task *task)
+{
+	struct feed_entry *own = str_empty(task->node_id) ? NULL : feed_find(ix, task->node_id);
+
+	if (own)
+		netfeed_touch_networks(own->feed);
+}
+
 static void on_task(struct netindex *ix, const struct view *v, const pb_task *old,
 		    const pb_task *now)
 {
@@ -205,8 +219,10 @@ static void on_task(struct netindex *ix, const struct view *v, const pb_task *ol
 	if (!(old && old->n_networks) && !(now && now->n_networks) &&
 	    !netobj_service_publishes(service))
 		return;
-	was = netobj_endpoint(old, service, NULL);
-	is = netobj_endpoint(now, service, NULL);
+	if (is_there(old) != is_there(now))
+		touch_own_networks(ix, any);
+	was = netobj_endpoint(v, old, service, NULL);
+	is = netobj_endpoint(v, now, service, NULL);
 	if (pb_equal(was, is))
 		return;
 	if (was)
@@ -295,6 +311,29 @@ static void on_node(struct netindex *ix, const char *id, const pb_node *old, con
 		touch_all(ix, &t);
 }
 
+static void touch_end(struct netindex *ix, const struct view *v, const char *task_id)
+{
+	const pb_task *task = str_empty(task_id) ? NULL : view_task(v, task_id);
+	const struct touch t = {NETFEED_ENDPOINT, task_id, false};
+
+	if (!task)
+		return;
+	touch_for_task(ix, task, &t);
+	if (netobj_service_is_ingress(view_service(v, task->service_id)))
+		touch_all(ix, &t);
+}
+
+/* Who has the endpoint? It is written much more often than that changes. */
+static void on_migration(struct netindex *ix, const struct view *v, const pb_migration *old, const pb_migration *now)
+{
+	const pb_migration *any = now ? now : old;
+
+	if (old && now && netobj_is_switched(old) == netobj_is_switched(now) && str_eq(old->target_task, now->target_task))
+		return;
+	touch_end(ix, v, any->source_task);
+	touch_end(ix, v, any->target_task);
+}
+
 void netindex_event(struct netindex *ix, const struct view *v, enum kind kind, const char *id,
 		    const void *old, const void *now)
 {
@@ -312,6 +351,9 @@ void netindex_event(struct netindex *ix, const struct view *v, enum kind kind, c
 		break;
 	case KIND_NETWORK:
 		touch_members(ix, id, &network);
+		break;
+	case KIND_MIGRATION:
+		on_migration(ix, v, old, now);
 		break;
 	default:
 		break;

@@ -3,6 +3,7 @@
 #include "common/mem.h"
 #include "common/str.h"
 #include "manager/store/plan.h"
+#include "manager/store/view.h"
 
 #include <inttypes.h>
 
@@ -128,13 +129,41 @@ static bool is_unhealthy(const pb_task *task)
 	return task->status->health && task->status->health->state == HEALTH_UNHEALTHY;
 }
 
-pb_net_endpoint *netobj_endpoint(const pb_task *task, const pb_service *service,
+bool netobj_is_switched(const pb_migration *migration)
+{
+	return migration && ((int)migration->phase == MIGRATION_SWITCH || (int)migration->phase == MIGRATION_MOVED);
+}
+
+enum end { END_NONE, END_SOURCE, END_TARGET };
+
+static enum end end_of(const pb_migration *migration, const pb_task *task)
+{
+	if (migration && str_eq(migration->target_task, task->id))
+		return END_TARGET;
+	return migration && str_eq(migration->source_task, task->id) ? END_SOURCE : END_NONE;
+}
+
+static bool is_ready(const pb_task *task, bool taken_over)
+{
+	if ((int)task->desired != TASK_RUNNING || is_unhealthy(task))
+		return false;
+	/* What is restored goes on with connections that it has. */
+	return taken_over ? task_state(task) <= TASK_RUNNING : task_state(task) == TASK_RUNNING;
+}
+
+pb_net_endpoint *netobj_endpoint(const struct view *v, const pb_task *task, const pb_service *service,
 				 const struct idset *networks)
 {
+	const pb_migration *migration;
 	pb_net_endpoint *out;
+	enum end end;
 
 	if (!task || !netobj_task_counts(task) ||
 	    (!task->n_networks && !netobj_service_publishes(service)))
+		return NULL;
+	migration = str_empty(task->migration_id) ? NULL : view_migration(v, task->migration_id);
+	end = end_of(migration, task);
+	if (end != END_NONE && (end == END_TARGET) != netobj_is_switched(migration))
 		return NULL;
 	out = pb_new(&skein__net_endpoint__descriptor);
 	pb_set_str(&out->task_id, task->id);
@@ -144,7 +173,8 @@ pb_net_endpoint *netobj_endpoint(const pb_task *task, const pb_service *service,
 	for (size_t i = 0; i < task->n_networks; i++)
 		if (!networks || idset_has(networks, task->networks[i]->network_id))
 			pb_msgs_add(&out->n_networks, &out->networks, pb_dup(task->networks[i]));
-	out->ready = task_state(task) == TASK_RUNNING && (int)task->desired == TASK_RUNNING && !is_unhealthy(task);
+	out->ready = is_ready(task, end == END_TARGET);
+	pb_set_str(&out->migrated_from, task->migrated_from);
 	out->weight = netobj_service_weight(service);
 	return out;
 }

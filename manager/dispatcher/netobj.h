@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct idset;
+struct view;
 
 #define NETOBJ_INGRESS "ingress" /* id of the network that every node has */
 #define NETOBJ_WEIGHT_MAX 256
@@ -22,8 +23,12 @@ struct idset;
 pb_net_node *netobj_node(const pb_node *node);
 pb_network *netobj_network(const pb_network *network); /* without its Meta */
 pb_net_service *netobj_service(const pb_service *service, const struct idset *networks);
-pb_net_endpoint *netobj_endpoint(const pb_task *task, const pb_service *service,
+/* Of the two tasks of a migration one has the endpoint (v says how far it is): the source's up to SWITCH, the target's from then on,
+ * and, given up, the source's again. It is as ready as before all the while. */
+pb_net_endpoint *netobj_endpoint(const struct view *v, const pb_task *task, const pb_service *service,
 				 const struct idset *networks);
+/* Does the target's task have the endpoint? NULL: no. */
+bool netobj_is_switched(const pb_migration *migration);
 
 /* Is on a node and may have something there: ASSIGNED to RUNNING. */
 bool netobj_task_counts(const pb_task *task);

@@ -414,6 +414,7 @@ void derive(const struct store_event *change, uint64_t revision, int64_t now, st
 	case KIND_CLUSTER:
 		on_cluster(&m, change->old, change->now);
 		break;
+	case KIND_MIGRATION: /* its tasks' events say what came of it */
 	case KIND_COUNT:
 		break;
 	}

@@ -94,12 +94,14 @@ DEFINE_META(task)
 DEFINE_META(token)
 DEFINE_META(network)
 DEFINE_META(ui_token)
+DEFINE_META(migration)
 DEFINE_ID(node)
 DEFINE_ID(service)
 DEFINE_ID(task)
 DEFINE_ID(token)
 DEFINE_ID(network)
 DEFINE_ID(ui_token)
+DEFINE_ID(migration)
 
 const struct kind_info *kind_info(enum kind kind)
 {
@@ -114,6 +116,7 @@ const struct kind_info *kind_info(enum kind kind)
 		[KIND_NETWORK] = {"network", &skein__network__descriptor, network_id, network_name,
 				  network_meta},
 		[KIND_UI_TOKEN] = {"uitoken", &skein__ui_token__descriptor, ui_token_id, no_name, ui_token_meta},
+		[KIND_MIGRATION] = {"migration", &skein__migration__descriptor, migration_id, no_name, migration_meta},
 	};
 
 	assert(kind < KIND_COUNT);

@@ -17,6 +17,7 @@ enum kind {
 	KIND_TOKEN,
 	KIND_NETWORK,
 	KIND_UI_TOKEN,
+	KIND_MIGRATION,
 	KIND_COUNT,
 };
 
@@ -49,6 +50,7 @@ static inline const pb_task *view_task(const struct view *v, const char *id) { r
 static inline const pb_token *view_token(const struct view *v, const char *id) { return view_get(v, KIND_TOKEN, id); }
 static inline const pb_ui_token *view_ui_token(const struct view *v, const char *id) { return view_get(v, KIND_UI_TOKEN, id); }
 static inline const pb_network *view_network(const struct view *v, const char *id) { return view_get(v, KIND_NETWORK, id); }
+static inline const pb_migration *view_migration(const struct view *v, const char *id) { return view_get(v, KIND_MIGRATION, id); }
 const pb_service *view_service_by_name(const struct view *v, const char *name);
 const pb_network *view_network_by_name(const struct view *v, const char *name);
 

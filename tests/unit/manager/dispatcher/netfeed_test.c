@@ -329,6 +329,117 @@ static void there_and_back_is_nothing(void **state)
 	world_free(w);
 }
 
+static void put_migration(struct world *w, int phase)
+{
+	pb_migration *m = pb_new(&skein__migration__descriptor);
+
+	pb_set_str(&m->id, "m1");
+	pb_set_str(&m->source_task, "t1");
+	pb_set_str(&m->target_task, "t2");
+	m->phase = (Skein__MigrationPhase)phase;
+	change(w, KIND_MIGRATION, m);
+}
+
+static void set_end(struct world *w, const char *id, const char *from)
+{
+	pb_task *t = pb_dup(view_task(w->view, id));
+
+	pb_set_str(&t->migration_id, "m1");
+	pb_set_str(&t->migrated_from, from);
+	change(w, KIND_TASK, t);
+}
+
+/* t1 at n1 moves to n2 as t2; n0 looks on. */
+static struct world *moving_world(void)
+{
+	struct world *w = world_new();
+
+	change(w, KIND_SERVICE, new_service("web", "a"));
+	put_task(w, "t0", "web", "n0", "a", TASK_RUNNING, TASK_RUNNING);
+	put_task(w, "t1", "web", "n1", "a", TASK_RUNNING, TASK_RUNNING);
+	agent_start(w, 0);
+	agent_start(w, 2);
+	catch_up(w, 0);
+	catch_up(w, 2);
+	put_migration(w, MIGRATION_PREPARE);
+	set_end(w, "t1", "");
+	put_task(w, "t2", "web", "n2", "a", TASK_ASSIGNED, TASK_RUNNING);
+	set_end(w, "t2", "t1");
+	return w;
+}
+
+/* One endpoint, which changes its node in one message, and is ready all the while. */
+static void assert_endpoint(struct world *w, unsigned agent, const char *task, const char *node, const char *removed)
+{
+	_cleanup_pb_ Skein__NetState *s = next(w, agent);
+
+	assert_non_null(s);
+	assert_int_equal(all_of(s), 2);
+	assert_string_equal(s->endpoints[0]->task_id, task);
+	assert_string_equal(s->endpoints[0]->node_id, node);
+	assert_true(s->endpoints[0]->ready);
+	assert_string_equal(s->endpoints[0]->migrated_from, str_eq(task, "t2") ? "t1" : "");
+	assert_string_equal(s->remove_endpoints[0], removed);
+	quiet(w, agent);
+}
+
+static void one_that_moves_has_one_endpoint(void **state)
+{
+	struct world *w = moving_world();
+	_cleanup_pb_ Skein__NetState *target = next(w, 2);
+
+	assert_int_equal(target->n_networks, 1); /* its node has the network from the beginning */
+	assert_int_equal(target->n_endpoints, 2);
+	quiet(w, 0);
+	put_migration(w, MIGRATION_COPY);
+	put_migration(w, MIGRATION_FREEZE);
+	set_task(w, "t2", TASK_STARTING, TASK_RUNNING);
+	quiet(w, 0);
+	quiet(w, 2);
+	put_migration(w, MIGRATION_SWITCH);
+	assert_endpoint(w, 0, "t2", "n2", "t1");
+	assert_endpoint(w, 2, "t2", "n2", "t1");
+	set_task(w, "t2", TASK_RUNNING, TASK_RUNNING);
+	put_migration(w, MIGRATION_MOVED);
+	set_task(w, "t1", TASK_SHUTDOWN, TASK_SHUTDOWN);
+	quiet(w, 0);
+	quiet(w, 2);
+	gone(w, KIND_TASK, "t1"); /* ... and its history is cleared away */
+	gone(w, KIND_MIGRATION, "m1");
+	quiet(w, 0);
+	quiet(w, 2);
+	world_free(w);
+}
+
+static void given_up_behind_the_switch_it_goes_back(void **state)
+{
+	struct world *w = moving_world();
+
+	catch_up(w, 0);
+	put_migration(w, MIGRATION_SWITCH);
+	assert_endpoint(w, 0, "t2", "n2", "t1");
+	put_migration(w, MIGRATION_ABORT);
+	assert_endpoint(w, 0, "t1", "n1", "t2");
+	put_migration(w, MIGRATION_RESUME);
+	put_migration(w, MIGRATION_ROLLED_BACK);
+	set_task(w, "t2", TASK_FAILED, TASK_SHUTDOWN);
+	quiet(w, 0);
+	world_free(w);
+}
+
+/* Reports are written many times a second; nobody is to look because of them. */
+static void its_progress_touches_nobody(void **state)
+{
+	struct world *w = moving_world();
+
+	catch_up(w, 0);
+	put_migration(w, MIGRATION_PREPARE);
+	put_migration(w, MIGRATION_COPY);
+	put_migration(w, MIGRATION_COPY);
+	assert_int_equal(w->agents[0].touched, 0);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +454,9 @@ int main(void)
 		cmocka_unit_test(host_ports_are_for_their_node),
 		cmocka_unit_test(labels_choose_scheduler_and_weight),
 		cmocka_unit_test(there_and_back_is_nothing),
+		cmocka_unit_test(one_that_moves_has_one_endpoint),
+		cmocka_unit_test(given_up_behind_the_switch_it_goes_back),
+		cmocka_unit_test(its_progress_touches_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
