@@ -42,7 +42,7 @@ setup_file() {
 	ctl h3 join --token "$token" 10.77.0.1:2377
 	ctl h4 join --token "$token" 10.77.0.1:2377
 	wait_for 20 nodes_ready h3 4
-	[ "$(ctl h4 node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable')" = 3 ]
+	wait_for 20 managers_are h4 3
 	[ "$(ctl h4 node ls --format '{{.ManagerStatus}}' | grep -c Leader)" = 1 ]
 }
 
@@ -56,11 +56,10 @@ setup_file() {
 
 @test "a promoted worker becomes a manager, a demoted one a worker" {
 	ctl h1 node promote h2
-	manager_count() { [ "$(ctl "$1" node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable')" = "$2" ]; }
-	wait_for 30 manager_count h1 4
+	wait_for 30 managers_are h1 4
 	wait_for 30 ctl h2 node ls
-	ctl h1 node demote h2
-	wait_for 30 manager_count h1 3
+	demote h1 h2
+	wait_for 30 managers_are h1 3
 	no_api() { ! ctl h2 node ls; }
 	wait_for 30 no_api
 	wait_for 10 nodes_ready h1 4
@@ -99,11 +98,10 @@ setup_file() {
 }
 
 @test "the last managers cannot be demoted away" {
-	manager_count() { [ "$(ctl "$1" node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable')" = "$2" ]; }
-	ctl h1 node demote h4
-	wait_for 30 manager_count h1 2
-	ctl h1 node demote h3
-	wait_for 30 manager_count h1 1
+	demote h1 h4
+	wait_for 30 managers_are h1 2
+	demote h1 h3
+	wait_for 30 managers_are h1 1
 	run ctl h1 node demote h1
 	[ "$status" -eq 1 ]
 	[[ $output == *last* ]]

@@ -57,13 +57,13 @@ containers_are() { local want=$1; shift; [ "$(containers "$@")" = "$want" ]; }
 	[ "$(running "$other" after)" = 2 ]
 	ctl "$other" service rm after
 	wait_for 20 nodes_ready "$other" 5
-	containers_are 3 h4 h5
+	wait_for 20 containers_are 3 h4 h5
 }
 
 @test "etcd's child is restarted" {
 	bed kill h1 etcd
 	wait_for 20 ctl h1 service ls
-	ctl h1 service scale web=4
+	wait_for 20 ctl h1 service scale web=4 # what is read may be older than etcd's end
 	ctl h1 service scale web=3
 }
 
@@ -81,10 +81,11 @@ containers_are() { local want=$1; shift; [ "$(containers "$@")" = "$want" ]; }
 @test "a host that dies whole is replaced, and comes back empty" {
 	bed crash h4
 	wait_for 20 node_is h1 h4 Down
-	wait_for 20 running_is h1 web 3
+	elsewhere() { running_is h1 web 3 && ! nodes_of h1 web | grep -q h4; }
+	wait_for 20 elsewhere
 	bed boot h4
 	wait_for 20 nodes_ready h1 5
-	containers_are 3 h4 h5
+	wait_for 20 containers_are 3 h4 h5
 }
 
 @test "without quorum the API refuses, containers go on, and it heals" {

@@ -224,7 +224,8 @@ setup() { export SKEIN_AGENT_ARGS="--certs-dir /etc/skein/certs.d"; }
 	digest=$(cat "$SKEIN_TESTBED/digest.two")
 	run ctl h1 service create --name island --constraint node.hostname==h1 "$REGISTRY/web@$digest"
 	[ "$status" -eq 0 ]
-	[ "$(marks h1)" = "MARK=two " ]
+	two_here() { [ "$(marks h1)" = "MARK=two " ]; }
+	wait_for 20 two_here
 	ctl h1 service rm island
 	run ctl h1 service create --name later --detach --restart-delay 500ms $REGISTRY/later:1
 	wait_for 20 rejected later
@@ -277,7 +278,8 @@ setup() { export SKEIN_AGENT_ARGS="--certs-dir /etc/skein/certs.d"; }
 	[ "$status" -eq 0 ]
 	[[ $output == *"Loaded: "*oci:1* ]]
 	ctl h1 service create --name oci --constraint node.hostname==h1 oci:1
-	[ "$(marks h1)" = "MARK=oci " ]
+	oci_only() { [ "$(marks h1)" = "MARK=oci " ]; } # what ran here before may still be ending
+	wait_for 20 oci_only
 	ctl h1 service rm oci
 	run bed run h1 sh -c 'clusterctl image load <$0' /run/skein/oci.tar.gz
 	[ "$status" -eq 0 ]

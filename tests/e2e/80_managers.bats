@@ -9,8 +9,6 @@ setup_file() {
 	load_image h1 demo:1 --cmd 'trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done'
 }
 
-managers() { ctl "$1" node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable' || :; }
-managers_are() { [ "$(managers "$1")" = "$2" ]; }
 # How many of etcd's members vote, and how many there are.
 members() { bed run "$1" sh -c 'cd /run/skein/etcd && ETCDCTL_API=3 etcdctl --endpoints unix://etcd.sock:1 member list -w json' | jq -r '[.members[] | select(.isLearner != true)] | length'; }
 members_are() { [ "$(members "$1")" = "$2" ]; }
@@ -50,7 +48,7 @@ has() { bed run "$1" test -e "$2"; }
 
 @test "a service on all of them, seen from all of them" {
 	ctl h2 service create --name web --replicas 3 demo:1
-	for h in h1 h2 h3; do [ "$(running "$h" web)" = 3 ]; done
+	for h in h1 h2 h3; do wait_for 10 running_is "$h" web 3; done
 }
 
 @test "a manager that dies while a service is waited for: another one is watched" {
@@ -64,7 +62,7 @@ has() { bed run "$1" test -e "$2"; }
 	wait_for 20 grep -q 'is lost' "$out"
 	for h in h1 h2 h3; do wait_for 30 ctl h1 node update --label-add many=yes $h; done
 	wait "$pid"
-	running_is h1 many 30
+	wait_for 10 running_is h1 many 30 # another manager was watched
 	grep -q 'many: converged' "$out"
 	ctl h1 service rm many
 	for h in h1 h2 h3; do wait_for 20 ctl h1 node update --label-rm many $h; done
@@ -78,7 +76,7 @@ has() { bed run "$1" test -e "$2"; }
 	wait_for 30 grep -q 'is lost' "$out"
 	wait_for 30 ctl h1 node update --label-add listed=yes h2
 	wait "$pid"
-	running_is h1 listed 3
+	wait_for 10 running_is h1 listed 3
 	[ "$(ctl h1 service ls --format '{{.Name}}' | grep -c '^listed$')" = 1 ]
 	bed plug h3
 	ctl h1 service rm listed
@@ -102,6 +100,7 @@ has() { bed run "$1" test -e "$2"; }
 @test "who is needed for the quorum is neither demoted nor removed, and the numbers say why" {
 	bed crash h3
 	wait_for 20 node_is h1 h3 Down
+	wait_for 20 warned h1 "2 of 3 managers are healthy"
 	run ctl h1 node demote h2
 	[ "$status" -eq 1 ]
 	[[ $output == *"without h2 only 1 of 2 managers would be healthy, 2 are needed"* ]]
@@ -145,7 +144,7 @@ has() { bed run "$1" test -e "$2"; }
 		wait_for 60 members_are h1 3
 		wait_for 30 managers_are h3 3
 		# where the newest member slows etcd down, the answer may be that it took too long
-		wait_for 20 ctl h1 node demote h3
+		demote h1 h3
 		wait_for 20 members_are h1 2
 		worker() { [ "$(ctl h3 info --format '{{.Role}}')" = worker ]; }
 		wait_for 20 worker
@@ -174,6 +173,7 @@ has() { bed run "$1" test -e "$2"; }
 	before=$(bed run h1 pgrep -f '^sleep 3600' | sort)
 	ctl h1 init --force-new-cluster
 	wait_for 30 members_are h1 1
+	wait_for 30 ctl h1 service ls
 	[ "$(ctl h1 service ls --format '{{.Name}}')" = web ]
 	[ "$(ctl h1 node ls -q | wc -l)" = 3 ]
 	wait_for 30 node_is h1 h2 Down
@@ -181,7 +181,7 @@ has() { bed run "$1" test -e "$2"; }
 	# What ran here runs on; what the dead had is started here.
 	wait_for 30 running_is h1 web 6
 	[ -z "$(comm -23 <(echo "$before") <(bed run h1 pgrep -f '^sleep 3600' | sort))" ]
-	ctl h1 node demote h3
+	demote h1 h3
 	ctl h1 node rm h3
 	[ "$(ctl h1 node ls -q | wc -l)" = 2 ]
 }
@@ -191,12 +191,13 @@ has() { bed run "$1" test -e "$2"; }
 	wait_for 60 members_are h1 2
 	wait_for 30 managers_are h2 2
 	wait_for 30 nodes_ready h2 2
-	[ "$(ctl h2 service ls --format '{{.Name}} {{.Replicas}}')" = "web 6/6" ]
+	six() { [ "$(ctl h2 service ls --format '{{.Name}} {{.Replicas}}')" = "web 6/6" ]; }
+	wait_for 20 six
 }
 
 @test "the forced start is for once: a restart of the manager keeps both" {
 	bed kill h1 manager
 	wait_for 30 ctl h1 service ls
 	wait_for 30 members_are h1 2
-	ctl h1 service scale web=2
+	wait_for 30 ctl h1 service scale web=2
 }

@@ -66,7 +66,7 @@ init_with() { ctl h1 init --advertise-addr 10.77.0.1 --etcd-endpoints "$1" --etc
 @test "a second manager is told where it is, and keeps the files for itself" {
 	ctl h2 join --token "$(ctl h1 join-token -q manager)" 10.77.0.1:2377
 	wait_for 20 nodes_ready h2 2
-	[ "$(ctl h2 node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable')" = 2 ]
+	wait_for 20 managers_are h2 2
 	[ -z "$(bed run h2 pgrep -x etcd)" ]
 	[ "$(bed run h2 sh -c 'stat -c %a /var/lib/skein/manager/etcd-client.key /var/lib/skein/manager/etcd.conf' | uniq)" = 600 ]
 	run bed run h2 cat /var/lib/skein/manager/etcd-client.key
@@ -95,7 +95,7 @@ init_with() { ctl h1 init --advertise-addr 10.77.0.1 --etcd-endpoints "$1" --etc
 	wait_for 20 ctl h2 service ls
 	bed start h1
 	wait_for 20 nodes_ready h2 2
-	[ "$(running h2 web)" = 3 ]
+	wait_for 20 running_is h2 web 3
 }
 
 @test "a new cluster is not forced out of an etcd that is not ours" {
@@ -117,14 +117,15 @@ init_with() { ctl h1 init --advertise-addr 10.77.0.1 --etcd-endpoints "$1" --etc
 	bed run h3 sh -c 'kill -STOP $(pgrep -x etcd)'
 	refused() { run timeout 30 "$ROOT/tests/e2e/testbed" ctl h1 service scale --detach web=2; [ "$status" -ne 0 ] && [[ $output == *etcd* ]]; }
 	refused
-	[ "$(( $(processes h1 '^sleep 3600') + $(processes h2 '^sleep 3600') ))" = 3 ]
+	three() { [ "$(( $(processes h1 '^sleep 3600') + $(processes h2 '^sleep 3600') ))" = 3 ]; }
+	wait_for 10 three
 	bed run h3 sh -c 'kill -CONT $(pgrep -x etcd)'
 	wait_for 30 ctl h1 service scale --detach web=2
 	wait_for 30 running_is h1 web 2
 }
 
 @test "the last manager is not demoted, a demoted one forgets the certificate" {
-	ctl h1 node demote h2
+	demote h1 h2
 	forgotten() { [ -z "$(bed run h2 sh -c 'ls /var/lib/skein/manager 2>/dev/null')" ]; }
 	wait_for 30 forgotten
 	run ctl h1 node demote h1

@@ -7,6 +7,8 @@ setup_file() {
 	load_image h1 demo:1 --cmd 'echo "up"; trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done'
 	ctl h1 service create --name web --replicas 2 --label tier=front demo:1
 	ctl h1 service create --name each --mode global demo:1
+	printed() { [ "$(ctl h1 service logs web | grep -c up)" = 2 ]; } # a program runs before it has said anything
+	wait_for 10 printed
 	ctl h1 join-token create --role worker --ttl 30m --uses 2 --label rack=a
 	export WEB EACH NODE
 	WEB=$(ctl h1 service ls --no-trunc -q --filter name=web)

@@ -22,6 +22,7 @@ vlan_works() { bed run h4 ip link add link eth0 name probe.7 type vlan id 7 && b
 # Three tasks, one on each node, that only ask.
 clients() { ctl h1 service create -q --name "$1" --mode global --network "$2" echo:1; }
 explains() { ctl h1 service explain "$1" | grep -qE "$2"; }
+listens() { [ -n "$(in_net "$1" "$2" ss -Hltn "sport = :$3")" ]; }
 is_gone() { ! ctl h1 network inspect "$1"; }
 
 @test "host, none, bridge and ingress are there from the start" {
@@ -89,7 +90,7 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	# VIP + 9 tasks + gateway of the VIPs of two services
 	[ "$(ctl h1 network inspect front | jq -r '.[0].free[]')" -le 243 ]
 	[ "$(ctl h1 network ls --filter label=who=me --format '{{.Name}}')" = front ]
-	check_clean front
+	wait_for 20 check_clean front
 }
 
 @test "overlay: only VXLAN between the nodes, and no broadcast of it" {
@@ -133,7 +134,7 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 		[ "$(ask client "$slot" "$(vip both web)" 80 30 | answerers)" = 6 ]
 		[ "$(ask client "$slot" "$(address both web.1 ipv6)" 80 | wc -l)" = 1 ]
 	done
-	check_clean both
+	wait_for 20 check_clean both
 	ctl h1 service rm web client
 	wait_for 20 ctl h1 network rm both
 }
@@ -163,8 +164,9 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	ctl h1 service create -q -d --name many --replicas 8 --network tiny echo:1
 	wait_for 20 explains many 'no free address in 10\.46\.0\.0/29'
 	[ "$(ctl h1 network inspect tiny | jq -r '.[0].free[]')" = 0 ]
-	before=$(running h1 many)
-	[ "$before" -ge 3 ] && [ "$before" -le 5 ]
+	several() { before=$(running h1 many); [ "$before" -ge 3 ]; }
+	wait_for 20 several
+	[ "$before" -le 5 ]
 	ctl h1 service scale -d many=$before
 	wait_for 30 running_is h1 many "$before"
 	ctl h1 service rm many
@@ -236,7 +238,7 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	done
 	[ "$(ask web 1 "$(address lan web.2)" 80 | peers)" = "$(address lan web.1)" ]
 	[ "$(ask web 1 10.77.0.4 80 | peers)" = "$(address lan web.1)" ]
-	check_clean lan
+	wait_for 20 check_clean lan
 	ctl h1 service rm web
 	wait_for 20 ctl h1 network rm lan
 }
@@ -266,17 +268,18 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	for h in h1 h2 h3; do bed run $h ip link set eth0 mtu 1300; done
 	# those that are there follow as well; IPv6 needs 1280
 	wait_for 20 mtus_are "1250 1280 1300 "
-	check_clean
+	wait_for 20 check_clean
 	for to in "$(address narrow web.1)" "$(address narrow6 web.1)" "$(address narrow6 web.1 ipv6)"; do
 		in_net web 1 iperf3 -s -1 -D -p 5201
+		wait_for 10 listens web 1 5201
 		in_net web 2 iperf3 -c "$to" -p 5201 -n 5M -J | jq -e '.end.sum_sent.bytes >= 5000000 and .end.sum_received.bytes >= 2000000'
 	done
 	ctl h1 service update -q --update-monitor 0s --force web
 	mtus_are "1250 1280 1300 "
-	for n in 1 2 3; do all_met_from h4 10.77.0.$n 8080 3; done
+	for n in 1 2 3; do wait_for 20 all_met_from h4 10.77.0.$n 8080 3; done
 	for h in h1 h2 h3; do bed run $h ip link set eth0 mtu 1500; done
 	wait_for 20 mtus_are "1450 1450 1500 "
-	check_clean
+	wait_for 20 check_clean
 	ctl h1 service rm web
 	wait_for 20 ctl h1 network rm narrow narrow6
 }
@@ -299,7 +302,7 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	bed run h1 sh -c 'for i in $(seq 30); do clusterctl service create -q -d --name s$i --network n$i echo:1 || exit 1; done' >/dev/null
 	all_run() { [ "$(ctl h1 service ls --format '{{.Name}} {{.Replicas}}' | grep -c '^s[0-9]* 1/1')" = 30 ]; }
 	wait_for 60 all_run
-	check_clean
+	wait_for 20 check_clean
 	bed run h1 sh -c 'clusterctl service rm $(seq -f s%g 30)' >/dev/null
 	removed() { bed run h1 sh -c 'clusterctl network rm $(clusterctl network ls --format "{{.Name}}" | grep "^n[0-9]")'; }
 	wait_for 30 removed
@@ -311,5 +314,5 @@ is_gone() { ! ctl h1 network inspect "$1"; }
 	left() { bed run "$1" sh -c 'ls /run/skein/net 2>/dev/null; ip -j link | jq -r ".[].ifname"' | grep -vxE 'lo|eth0|skein0|skein-in'; }
 	clean() { for h in h1 h2 h3; do [ -z "$(left $h)" ] || return 1; done; }
 	wait_for 20 clean || { for h in h1 h2 h3; do left $h >&2; done; false; }
-	check_clean
+	wait_for 20 check_clean
 }

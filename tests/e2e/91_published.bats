@@ -210,7 +210,7 @@ ports() { ctl h1 service ls --format '{{.Name}} {{.Ports}}' | awk -v n="$1" '$1 
 	# what we do meanwhile leaves it as it is
 	text=$(bed run h1 nft list chain inet skein skein-user)
 	ctl h1 service create -q --name more -p 8099:80 echo:1
-	reaches 10.77.0.1 8099
+	wait_for 10 reaches 10.77.0.1 8099
 	ctl h1 service rm more
 	bed kill h1 agent
 	bed start h1
@@ -231,7 +231,7 @@ ports() { ctl h1 service ls --format '{{.Name}} {{.Ports}}' | awk -v n="$1" '$1 
 	bed run h3 nft delete rule inet corporate input handle "$(bed run h3 nft -a list chain inet corporate input | sed -n 's/.*dport 8080 drop # handle //p')"
 	wait_for 10 reaches 10.77.0.3 8080
 	for h in h1 h2 h3; do foreign_rules $h | diff - "$BATS_FILE_TMPDIR/foreign.$h"; done
-	check_clean
+	wait_for 20 check_clean
 }
 
 @test "when the service goes its ports are closed everywhere and nothing of them stays" {

@@ -60,10 +60,12 @@ is_answered() { [ "$(q "$1" "$2")" = "$3" ]; }
 		[ "$(q $slot rr)" = "$(addresses rr ipv4)" ]
 	done
 	# an answer begins with another one each time
-	for i in $(seq 12); do in_net client 1 dig +short @127.0.0.11 rr | head -1; done | sort -u | wc -l | grep -qx 3
+	for i in $(seq 40); do in_net client 1 dig +short @127.0.0.11 rr | head -1; done | sort -u | wc -l | grep -qx 3
 }
 
 @test "what programs use: nslookup, wget by name, the reverse" {
+	local slot
+	for slot in 1 2; do wait_for 10 all_met client "$slot" "$(vip front web)" 80 4; done
 	in_task client 1 nslookup web | grep -q "$(vip front web)"
 	in_task client 1 wget -qO- http://web/ | grep -qE '^[a-z0-9]{12} '
 	in_task client 2 wget -qO- http://www/ | grep -qE '^[a-z0-9]{12} '

@@ -42,6 +42,12 @@ node_state() { ctl "$1" node ls --format '{{.Hostname}} {{.Status}}' | awk -v n=
 nodes_ready() { [ "$(ctl "$1" node ls --format '{{.Status}}' | grep -c '^Ready')" = "$2" ]; }
 node_is() { [ "$(node_state "$1" "$2")" = "$3" ]; }
 
+# Managers that are whole, in the eyes of one host: a moment passes until each has heard of all others.
+managers() { ctl "$1" node ls --format '{{.ManagerStatus}}' | grep -c -E 'Leader|Reachable' || :; }
+managers_are() { [ "$(managers "$1")" = "$2" ]; }
+# A demotion is refused until the managers see each other: before that the quorum counts as lost.
+demote() { wait_for 30 ctl "$1" node demote "$2"; }
+
 # Tasks of a service that are wanted and run.
 running() { ctl "$1" service ps "$2" --filter desired-state=running --format '{{.CurrentState}}' | grep -c '^Running' || :; }
 running_is() { [ "$(running "$1" "$2")" = "$3" ]; }

@@ -140,7 +140,7 @@ health_is() { [ "$(status "$1" health.state)" = "$2" ]; }
 	wait_for 20 starting web
 	ctl h1 service explain web | grep -q 'waits until somebody listens on its ports'
 	wait_for 20 is_running web
-	answers_from h2 10.77.0.2 8080
+	wait_for 10 answers_from h2 10.77.0.2 8080
 	[ "$(status web message)" = started ]
 }
 
@@ -156,9 +156,8 @@ health_is() { [ "$(status "$1" health.state)" = "$2" ]; }
 @test "behind a virtual address: the image's port; without a network nobody waits" {
 	ctl h1 service create -q -d --name vip --network front --env LATE=3 late:1
 	wait_for 20 starting vip
-	starting vip
 	wait_for 20 is_running vip
-	answers client "$(slot_on client h2)" "$(vip front vip)" 80
+	wait_for 10 answers client "$(slot_on client h2)" "$(vip front vip)" 80
 	ctl h1 service create -q --name alone --env LATE=1000 late:1
 	[ "$(status alone message)" = started ]
 	ctl h1 service create -q --name host --network host --env LATE=1000 late:1
@@ -171,6 +170,6 @@ health_is() { [ "$(status "$1" health.state)" = "$2" ]; }
 	bed kill h2 agent
 	bed start h2
 	wait_for 30 is_running again
-	answers_from h1 10.77.0.1 8083
+	wait_for 10 answers_from h1 10.77.0.1 8083
 	[ "$(status again message)" = started ]
 }

@@ -37,7 +37,8 @@ get() { bed run h1 curl -fsS --cacert /var/lib/skein/identity/root.crt --connect
 	value_is 'count(up{job="skein",role="agent"})' 3
 	value_is 'count(up{job="skein",role="manager"})' 3
 	wait_for 10 value_is 'up == 0' ''
-	[ "$(get 10.77.0.2 /sd/prometheus | jq length)" = 6 ]
+	six() { [ "$(get 10.77.0.2 /sd/prometheus | jq length)" = 6 ]; }
+	wait_for 10 six
 }
 
 @test "promtool finds nothing to complain of, in either format" {
@@ -123,12 +124,17 @@ get() { bed run h1 curl -fsS --cacert /var/lib/skein/identity/root.crt --connect
 	bed kill h3 agent; bed kill h3 manager
 	SKEIN_AGENT_ARGS=--manager-http-listen=off bed start h3
 	wait_for 60 nodes_ready h1 3
+	wait_for 30 ctl h3 node ls
+	# That a node is ready may be what was known of it before.
+	two_serve() { [ "$(get 10.77.0.1 /sd/prometheus | jq '[.[] | select(.labels.__meta_skein_role == "manager")] | length')" = 2 ]; }
+	wait_for 30 two_serve
 	[[ $(ctl h3 info) != *"serves no metrics"* ]]
 	released
-	[ "$(get 10.77.0.1 /sd/prometheus | jq '[.[] | select(.labels.__meta_skein_role == "manager")] | length')" = 2 ]
 }
 
 @test "top: nodes, services and tasks, plain when piped" {
+	wait_for 60 nodes_ready h1 3
+	wait_for 30 running_is h1 web 3
 	run ctl h1 top tasks
 	[ "$status" -eq 0 ]
 	[[ ${lines[0]} == TASK*NODE*"CPU %"*"MEM USAGE / LIMIT"*RESTARTS* ]]
