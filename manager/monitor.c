@@ -288,6 +288,7 @@ static int open_server(struct monitor *mon, struct error *err)
 		.routes = mon->routes,
 		.headers = headers,
 		.n_headers = ARRAY_SIZE(headers),
+		.streams_max = WEB_STREAMS_MAX,
 	};
 
 	if (hostport_parse(config->http_listen, MONITOR_PORT, &at, err) < 0)

@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#define PLOTS_MAX 32
 #define NODES_MAX 64
 #define UNSENT_MAX_BYTES (16u << 10)
 
@@ -99,8 +98,8 @@ void plots_begin(struct web *w, struct http_request *req)
 		web_refuse(req, 404, "this manager asks no node what it uses");
 		return;
 	}
-	if (w->n_plots >= PLOTS_MAX || w->closer.closing) {
-		web_refuse(req, 503, "%d pages show plots of this manager already", PLOTS_MAX);
+	if (w->n_plots >= WEB_PAGES_MAX || w->closer.closing) {
+		web_refuse(req, 503, "%d pages show plots of this manager already", WEB_PAGES_MAX);
 		return;
 	}
 	p = xnew(struct plots);

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RELAYS_MAX 30
 #define RELAY_BUFFER_BYTES (1u << 20)
 #define LINE_MAX_BYTES 4096 /* of a log line; what is longer is cut */
 #define TAIL_LINES 300
@@ -126,8 +125,8 @@ static void begin(struct web *w, struct http_request *req, uint64_t session, con
 		.on_close = on_close, .on_drain = on_drain,
 	};
 
-	if (w->n_relays >= RELAYS_MAX || w->closer.closing) {
-		web_refuse(req, 503, "%d logs are open on this manager already", RELAYS_MAX);
+	if (w->n_relays >= WEB_PAGES_MAX || w->closer.closing) {
+		web_refuse(req, 503, "%d logs are open on this manager already", WEB_PAGES_MAX);
 		return;
 	}
 	r = xnew(struct relay);

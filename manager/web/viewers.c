@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEWERS_MAX 32
 #define BATCH_ITEMS 400              /* about 30 KB, 1 ms */
 #define UNSENT_MAX_BYTES (64u << 10) /* more is not sent to who has not taken this */
 #define FLUSH_NS (80 * NS_PER_MS)    /* changes of this time are told together */
@@ -303,8 +302,8 @@ void viewers_begin(struct web *w, struct http_request *req)
 
 	if (!session)
 		return;
-	if (w->n_viewers >= VIEWERS_MAX || w->closer.closing) {
-		web_refuse(req, 503, "%d pages are open on this manager already", VIEWERS_MAX);
+	if (w->n_viewers >= WEB_PAGES_MAX || w->closer.closing) {
+		web_refuse(req, 503, "%d pages are open on this manager already", WEB_PAGES_MAX);
 		return;
 	}
 	board_open(w);

@@ -18,6 +18,10 @@ struct usage;
 struct view;
 struct web;
 
+/* Pages that may be open here at once; each has a stream of what changes, one of its plots and one of a log. */
+#define WEB_PAGES_MAX 32
+#define WEB_STREAMS_MAX (3 * WEB_PAGES_MAX)
+
 struct web_options {
 	uv_loop_t *loop;
 	struct view *view;	    /* every change of it comes to web_events */

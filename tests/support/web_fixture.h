@@ -85,7 +85,8 @@ static inline void web_fixture_open(struct web_fixture *f, uint16_t port)
 {
 	static struct http_route routes[2];
 	struct web_options options;
-	struct http_options http = {.loop = &f->loop, .address = "127.0.0.1", .port = port, .routes = routes, .n_routes = ARRAY_SIZE(routes)};
+	struct http_options http = {.loop = &f->loop, .address = "127.0.0.1", .port = port, .routes = routes, .n_routes = ARRAY_SIZE(routes),
+				    .streams_max = WEB_STREAMS_MAX};
 	struct error err = ERROR_INIT;
 
 	*f = (struct web_fixture){.view = view_new(), .leader = ""};

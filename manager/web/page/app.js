@@ -9,7 +9,7 @@ import { ServiceList } from "./services.js";
 import { NODE } from "./states.js";
 import { Stream, ask, askJson, session } from "./stream.js";
 
-const HIDDEN_MS = 30000; // who does not look for so long needs no stream
+const HIDDEN_MS = 5000; // who does not look for so long needs no stream
 
 const model = new Model();
 const board = new Board(model, { onTask: openTask, onNode: openNode });
@@ -37,7 +37,7 @@ function showGate(why = "") {
 function showApp() {
 	byId("gate").hidden = true;
 	byId("app").hidden = false;
-	stream.start();
+	if (!document.hidden) stream.start(); // else when somebody looks
 }
 
 async function signIn(event) {
@@ -207,17 +207,19 @@ byId("search").addEventListener("input", (event) => filter(event.target.value));
 document.addEventListener("keydown", onKey);
 addEventListener("online", () => stream.hurry());
 
+// A browser has six connections to a manager, for all its tabs: those that nobody sees keep none of them.
 let hidden = 0;
 document.addEventListener("visibilitychange", () => {
 	clearTimeout(hidden);
 	if (byId("app").hidden) return;
-	if (document.hidden) hidden = setTimeout(() => {
-		stream.stop();
+	if (document.hidden) {
+		panel.rest();
 		plots.stop();
-	}, HIDDEN_MS);
-	else {
+		hidden = setTimeout(() => stream.stop(), HIDDEN_MS);
+	} else {
 		stream.start();
 		stream.hurry();
+		panel.goOn();
 		plots.look();
 		renderSoon();
 	}

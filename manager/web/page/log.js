@@ -19,13 +19,17 @@ export class LogView {
 				if (name === "signed-out") return onSignedOut();
 				if (name === "live") this.say(this.lines.childElementCount ? "" : "Nothing was printed yet.");
 				else if (name === "broken") this.say(`Interrupted: ${why}. Trying again…`);
-				else if (name === "ended") this.say(why || (this.lines.childElementCount ? "End of the log." : "Nothing was printed."));
+				else if (name === "ended") (this.ended = true), this.say(why || (this.lines.childElementCount ? "End of the log." : "Nothing was printed."));
 			},
 		}).start();
 	}
 
 	stop() {
 		this.stream.stop();
+	}
+	// Where it was; not when it has ended.
+	goOn() {
+		if (!this.ended) this.stream.start();
 	}
 	say(text) {
 		setText(this.note, text);

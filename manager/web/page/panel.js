@@ -58,6 +58,14 @@ export class Panel {
 		this.title.focus({ preventScroll: true });
 	}
 
+	// Nobody looks: no connection is held for that.
+	rest() {
+		this.log?.stop();
+	}
+	goOn() {
+		this.log?.goOn();
+	}
+
 	close() {
 		if (!this.open) return;
 		const { opener } = this.shown;

@@ -67,6 +67,7 @@ export class Plots {
 	}
 
 	track() {
+		if (document.hidden) return; // asked again when it is seen
 		const { kind, id } = this.panel.shown || {};
 		const nodes = this.board.root.classList.contains("dense") ? [] : this.board.nearNodes().map((card) => card.id);
 		const inPanel = kind === "node" ? id : kind === "task" ? this.model.tasks.get(id)?.node : "";

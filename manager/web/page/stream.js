@@ -9,18 +9,26 @@ export const session = {
 
 export class SignedOut extends Error {}
 
+const ANSWER_MS = 15000; // of an answer as a whole; streams bring a signal of their own
+
+// A DOMException's words are the browser's; this one is for people.
+const told = (error) => (error.name === "TimeoutError" ? new Error(`the manager did not answer within ${ANSWER_MS / 1000} seconds`) : error);
+
 export async function ask(path, options = {}) {
 	const response = await fetch(path, {
-		...options, cache: "no-store", redirect: "error",
+		signal: AbortSignal.timeout(ANSWER_MS), ...options, cache: "no-store", redirect: "error",
 		headers: { "X-Skein-Key": session.key, ...options.headers },
-	});
+	}).catch((error) => { throw told(error); });
 	if (response.status === 401) throw new SignedOut();
 	return response;
 }
 
 export async function askJson(path, options) {
 	const response = await ask(path, options);
-	const body = await response.json().catch(() => ({}));
+	const body = await response.json().catch((error) => {
+		if (error.name === "SyntaxError") return {};
+		throw told(error);
+	});
 	if (!response.ok) throw new Error(body.error || `the manager answered ${response.status}`);
 	return body;
 }
@@ -71,7 +79,9 @@ export class Stream {
 	stop() {
 		this.wanted = false;
 		this.abort?.abort();
+		this.abort = null; // what is still under way for it is over, also when it is started again before it has noticed
 		clearTimeout(this.timer);
+		this.timer = null;
 	}
 
 	// Try at once: the network is back, or somebody looks.
@@ -102,15 +112,16 @@ export class Stream {
 			}
 			this.tries = 0;
 			this.on.state("live");
-			await read(response, (type, data, id) => this.event(type, data, id), heard);
+			await read(response, (type, data, id) => this.abort === abort && this.event(type, data, id), heard);
 		} catch (error) {
+			if (this.abort !== abort) return;
 			if (error instanceof SignedOut) return this.end("signed-out");
 			if (error.final) return this.end("ended", error.message);
 			why = error.name === "TypeError" ? "the manager is not reached" : error.message;
 		} finally {
 			clearTimeout(silence);
 		}
-		if (!this.wanted) return;
+		if (this.abort !== abort) return;
 		this.on.state("broken", why);
 		const wait = Math.min(10000, 400 * 2 ** this.tries++) * (0.75 + Math.random() / 2);
 		this.timer = setTimeout(() => this.run(), wait);
