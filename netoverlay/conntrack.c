@@ -1,4 +1,5 @@
 #include "conntrack.h"
+#include "conntrack_internal.h"
 #include "netns_internal.h"
 
 #include "common/error.h"
@@ -7,10 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
-#include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +19,6 @@
 #define FILTER_PROTO_SRC_PORT (1u << 4)
 
 #define TUPLE_MAX 256
-
-static uint16_t type_of(uint8_t message)
-{
-	return (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | message);
-}
-
-static struct nfgenmsg header_of(uint8_t family)
-{
-	return (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0};
-}
 
 /* ---------------------------------------------------------------- asking */
 
@@ -68,8 +56,8 @@ static void put_reply(struct nl_msg *msg, const struct conntrack_flow *f)
  */
 static struct nl_msg *dump_of(uint8_t family, const struct conntrack_flow *only)
 {
-	struct nfgenmsg header = header_of(family);
-	struct nl_msg *msg = nlsock_msg(type_of(IPCTNL_MSG_CT_GET), NLM_F_DUMP, &header, sizeof(header));
+	struct nfgenmsg header = conntrack_header(family);
+	struct nl_msg *msg = nlsock_msg(conntrack_type(IPCTNL_MSG_CT_GET), NLM_F_DUMP, &header, sizeof(header));
 	struct nlattr *filter;
 
 	if (!only || family == AF_INET6)
@@ -104,11 +92,6 @@ static int by_address(const void *a, const void *b)
 	return ipaddr_cmp(&x->address, &y->address);
 }
 
-static struct nlattr *find_in(struct nlattr *nested, int type)
-{
-	return nested ? nla_find(nla_data(nested), nla_len(nested), type) : NULL;
-}
-
 static bool has_value(struct nlattr *a, const void *value, size_t len)
 {
 	return a && (size_t)nla_len(a) == len && memcmp(nla_data(a), value, len) == 0;
@@ -125,16 +108,16 @@ static bool fits(const struct conntrack_flow *f, struct nlattr *proto, struct nl
 
 	if (f->unanswered && is_answered(status))
 		return false;
-	if (f->protocol && !has_value(find_in(proto, CTA_PROTO_NUM), &f->protocol, 1))
+	if (f->protocol && !has_value(conntrack_find(proto, CTA_PROTO_NUM), &f->protocol, 1))
 		return false;
-	return !f->protocol || !f->port || has_value(find_in(proto, CTA_PROTO_SRC_PORT), &port, sizeof(port));
+	return !f->protocol || !f->port || has_value(conntrack_find(proto, CTA_PROTO_SRC_PORT), &port, sizeof(port));
 }
 
 /* Is it one of those that are to be forgotten, by the source of its replies? */
 static bool is_wanted(const struct tuples *t, struct nlattr *reply, struct nlattr *status)
 {
 	struct conntrack_flow key = {.address.family = t->family};
-	struct nlattr *source = find_in(find_in(reply, CTA_TUPLE_IP), address_attr(&key));
+	struct nlattr *source = conntrack_find(conntrack_find(reply, CTA_TUPLE_IP), address_attr(&key));
 	const struct conntrack_flow *f;
 
 	if (!source || (size_t)nla_len(source) != address_size(&key))
@@ -145,7 +128,7 @@ static bool is_wanted(const struct tuples *t, struct nlattr *reply, struct nlatt
 	while (f && f > t->flows && by_address(f - 1, &key) == 0)
 		f--;
 	for (; f && f < t->flows + t->n && by_address(f, &key) == 0; f++)
-		if (fits(f, find_in(reply, CTA_TUPLE_PROTO), status))
+		if (fits(f, conntrack_find(reply, CTA_TUPLE_PROTO), status))
 			return true;
 	return false;
 }
@@ -181,14 +164,14 @@ static void on_failed(void *data, size_t tag, int errno_value, const char *text)
 
 static void delete_all(struct nlsock *nl, const struct tuples *t, struct error *err)
 {
-	struct nfgenmsg header = header_of(t->family);
+	struct nfgenmsg header = conntrack_header(t->family);
 	struct nlsock_batch b;
 
 	nlsock_batch_init(&b, nl, on_failed, err);
 	for (size_t at = 0, i = 0; at < t->len; i++) {
 		const struct nlattr *a = (const struct nlattr *)(t->bytes + at);
 		struct nl_msg *msg =
-			nlsock_batch_begin(&b, type_of(IPCTNL_MSG_CT_DELETE), 0, &header, sizeof(header));
+			nlsock_batch_begin(&b, conntrack_type(IPCTNL_MSG_CT_DELETE), 0, &header, sizeof(header));
 
 		/* The client may have begun another connection from the same port meanwhile: that one has another id. */
 		nla_put(msg, CTA_TUPLE_ORIG | NLA_F_NESTED, nla_len(a), nla_data(a));
@@ -230,8 +213,8 @@ static bool on_count(void *data, const struct nlmsghdr *nlh, struct error *err)
 /* All namespaces share one table, which a dump walks whole: milliseconds, also for those that track nothing. */
 static bool tracks_any(struct nlsock *nl)
 {
-	struct nfgenmsg header = header_of(AF_UNSPEC);
-	struct nl_msg *msg = nlsock_msg(type_of(IPCTNL_MSG_CT_GET_STATS), 0, &header, sizeof(header));
+	struct nfgenmsg header = conntrack_header(AF_UNSPEC);
+	struct nl_msg *msg = nlsock_msg(conntrack_type(IPCTNL_MSG_CT_GET_STATS), 0, &header, sizeof(header));
 	struct error ignored = ERROR_INIT;
 	bool any = true; /* a kernel that does not say */
 
@@ -254,6 +237,21 @@ static struct conntrack_flow *sorted(const struct conntrack_flow *v, size_t n, u
 	}
 	qsort(flows, *ret_n, sizeof(*flows), by_address);
 	return flows;
+}
+
+int conntrack_open(struct netns *ns, struct nlsock *ret, struct error *err)
+{
+	struct error local = ERROR_INIT;
+	int back, r;
+
+	*ret = (struct nlsock){0};
+	if (netns_enter(ns, &back, err) < 0)
+		return -1;
+	r = nlsock_open(ret, NETLINK_NETFILTER, &local);
+	netns_leave(back);
+	if (r < 0 && local.code == ERR_UNIMPLEMENTED)
+		return 1;
+	return r < 0 ? error_set(err, local.code, "%s", local.msg) : 0;
 }
 
 int conntrack_forget(struct netns *ns, const struct conntrack_flow *v, size_t n, struct error *err)

@@ -65,6 +65,8 @@ typedef Skein__MigrationOptions pb_migration_options;
 typedef Skein__MigrationReport pb_migration_report;
 typedef Skein__MigrationRound pb_migration_round;
 typedef Skein__MigrationOrder pb_migration_order;
+typedef Skein__NetFlow pb_net_flow;
+typedef Skein__NetExport pb_net_export;
 
 /* Enumerators without the generated prefix. Macros, so that they keep the type of their enum. */
 #define TASK_NEW SKEIN__TASK_STATE__TASK_NEW

@@ -62,6 +62,7 @@ void attached_free(struct attached *a)
 	pb_free(a->task);
 	free(a->plan.ports);
 	free(a->own_vips);
+	free(a->direct);
 	free(a->resolv_conf);
 	free(a->id);
 	free(a);

@@ -217,10 +217,13 @@ void attached_unplan(struct attached *a)
 	for (size_t i = 0; i < a->plan.n_ports; i++)
 		if (*a->plan.ports[i].net.id)
 			host_net_release(n, &a->plan.ports[i].net);
-	if (ipaddr_is_set(&a->gateway4))
-		gateway_ipam_give(&n->ipam, &a->gateway4);
-	host_forget(n, &(struct conntrack_flow){.address = a->gateway4});
-	host_forget(n, &(struct conntrack_flow){.address = a->gateway6});
+	flows_drop(a);
+	if (!forward_keeps(a)) {
+		if (ipaddr_is_set(&a->gateway4))
+			gateway_ipam_give(&n->ipam, &a->gateway4);
+		host_forget(n, &(struct conntrack_flow){.address = a->gateway4});
+		host_forget(n, &(struct conntrack_flow){.address = a->gateway6});
+	}
 	a->gateway4.family = a->gateway6.family = 0;
 	host_service_dirty(n, model_service(n->model, a->task->service_id));
 }

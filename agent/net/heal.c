@@ -300,6 +300,7 @@ static void on_timer(uv_timer_t *timer)
 	if (n->slow_due && now >= n->slow_due) {
 		each_heal(n, look_deep, NULL);
 		slow_begin(n);
+		forward_slow(n);
 		slow_again(n);
 		if (n->link_known) /* its MTU may have changed */
 			start_find_link(n);

@@ -149,6 +149,8 @@ static struct netstate *wishes(struct net *n)
 	for (size_t i = 0; i < n->n_host_nets; i++)
 		plan_host_net(&each.out, &n->host_nets[i]);
 	put_task_ports(n, &each.out);
+	if (n->host_facts.ingress)
+		forward_wishes(n, &each.out);
 	put_all_esp(n, &each.out);
 	return s;
 }
@@ -354,6 +356,8 @@ char *host_ruleset(struct net *n)
 	strbuf_puts(&text, egress ? egress : "");
 	if (n->host_facts.ingress)
 		model_each_node(n->model, put_node, &each);
+	forward_texts(n, &text);
+	flows_texts(n, &text);
 	HASH_ITER(hh, n->ports, slot, next)
 		put_port(n, &text, &slot->key, false, locals, n_locals);
 	return strbuf_take(&text);
@@ -506,6 +510,7 @@ void host_leave(struct net *n, struct work_job *job)
 	struct netstate_ops ops = {0};
 
 	forget_ports(n);
+	forward_free(n);
 	if (!n->host_facts.base)
 		return;
 	memset(&n->host_facts, 0, sizeof(n->host_facts));
@@ -525,6 +530,7 @@ void host_leave(struct net *n, struct work_job *job)
 void host_free(struct net *n)
 {
 	forget_ports(n);
+	forward_free(n);
 	heal_close(n->host_heal);
 	strv_fini(&n->left);
 	strv_fini(&n->came);

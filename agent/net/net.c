@@ -380,6 +380,7 @@ void net_advance(struct net *n)
 	HASH_ITER(hh, n->attached, a, next) {
 		attached_advance(a);
 		gate_advance(a);
+		forward_advance(a);
 	}
 	net_flush(n, NULL, NULL);
 }
@@ -485,6 +486,7 @@ struct net *net_new(const struct net_options *options, void (*ready)(void *data,
 	spares_init(n);
 	TAILQ_INIT(&n->stale);
 	LIST_INIT(&n->awaited);
+	LIST_INIT(&n->forwards);
 	space_init(&n->host, NULL);
 	closer_init(&n->closer);
 	uv_timer_init(n->loop, &n->tick);

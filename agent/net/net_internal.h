@@ -8,6 +8,7 @@
  *   spares.c   namespaces made ahead of tasks; names.c: sockets for names in namespaces of tasks
  *   await.c    until a started task listens; drain.c: until a task's last connection; stale.c: flows that nobody answers
  *   gate.c     a task that moves: shut, cut, opened
+ *   flows.c    what the kernel knows of its connections, taken along; forward.c: what still comes by the node that it left
  *   start.c    what the kernel can do, what an earlier agent left
  *   heal.c     watching and repairing; check.c: the same, asked for
  *
@@ -106,6 +107,10 @@ struct attached {
 	bool planned, table, own_dirty; /* table: it has one that balances */
 	enum net_gate gate;
 	bool here;             /* shut, but the cluster's endpoint is here already: what comes is kept where the kernel can */
+	struct ipaddr inner4, inner6; /* by which it knows itself towards the host, where it has moved here */
+	struct plan_came came;
+	struct mac *direct;    /* endpoints' that a balancer of another node chose (plan_moved_task()) */
+	size_t n_direct;
 	int64_t unplug_at;     /* what kept it may go; mono ns, 0 = nothing did */
 	bool open_names;       /* the next job opens its sockets for names */
 	struct ipaddr gateway4, gateway6;
@@ -178,6 +183,7 @@ struct net {
 	size_t n_host_gone;
 	TAILQ_HEAD(, stale) stale;
 	LIST_HEAD(, await) awaited;
+	LIST_HEAD(, forward) forwards;
 	bool was_ready;        /* the endpoint that is being changed */
 	struct strv left;      /* service, node, task: the service may have lost its last ready task there */
 	struct strv came;      /* tasks whose connections others go on with */
@@ -344,6 +350,26 @@ void gate_adopt(struct attached *a);
 bool gate_tick(struct attached *a, int64_t now);
 /* It is behind a closed gate that nobody should knock at yet. */
 bool gate_is_shut(const struct attached *a);
+
+/* ---- flows.c */
+
+/* Who came from elsewhere, into the host's ruleset. */
+void flows_texts(struct net *n, struct strbuf *text);
+/* It leaves. */
+void flows_drop(struct attached *a);
+
+/* ---- forward.c */
+
+void forward_advance(struct attached *a);
+/* Its addresses towards the host are still spoken to. */
+bool forward_keeps(const struct attached *a);
+void forward_wishes(struct net *n, const struct plan_out *out);
+void forward_texts(struct net *n, struct strbuf *text);
+/* From time to time: those that nobody needs end. */
+void forward_slow(struct net *n);
+/* An earlier agent's. */
+void forward_found(struct net *n, const struct plan_forward *plan);
+void forward_free(struct net *n);
 
 /* ---- await.c */
 

@@ -72,6 +72,7 @@ void plan_put_sysctl(const struct plan_out *out, const char *value, const char *
 #define PLAN_TABLE 94
 #define PLAN_MARK 0x5e000000u
 #define PLAN_MARK_MASK 0xff000000u
+#define PLAN_DIRECT_MARK 0x5b000000u /* and a number: what a task sends to an endpoint of a virtual address by its MAC */
 #define PLAN_ESP_MARK 0x5d000000u /* and the VNI: what leaves an encrypted network */
 #define PLAN_INGRESS_SUBNET6 "fd53:6b01::/64"
 
@@ -125,6 +126,27 @@ void plan_host_net(const struct plan_out *out, const struct plan_net *net);
 void plan_host_port(const struct plan_out *out, const struct plan_self *self, const struct plan_task *task,
 		    const struct plan_port *port);
 bool plan_host_owns(const struct netstate_entry *e);
+
+/* ---- a task that has moved (plan_moved.c) */
+
+/* At the source: packets for the address that it had towards the host go to the other node. */
+struct plan_forward {
+	struct ipaddr own4, own6;         /* of hosts; own6 none = the kernel has no IPv6 */
+	struct ipaddr via4, via6;         /* the other node's in the ingress network */
+};
+void plan_moved_forward(const struct plan_out *out, const struct plan_forward *f);
+void plan_moved_forward_text(struct strbuf *text, const struct plan_forward *f, bool now);
+/* At the target: who has them now. */
+struct plan_came {
+	struct mac from;                  /* the other node's in the ingress network; all zero = none */
+	struct ipaddr old4, old6;         /* what the task had there */
+};
+void plan_moved_came_text(struct strbuf *text, const struct plan_came *c, const struct ipaddr *own4, const struct ipaddr *own6,
+			  bool now);
+/* In its namespace: it goes on under the addresses that its sockets are bound to, and sends what a balancer of the source's node
+ * had given to an endpoint there still: macs[i] is for packets with the mark PLAN_DIRECT_MARK | i + 1. Yours. */
+char *plan_moved_task(const struct plan_task *task, const struct ipaddr *inner4, const struct ipaddr *inner6,
+		      const struct mac *macs, size_t n_macs);
 
 /* ---- encrypted networks: in the host's namespace (plan_esp.c) */
 

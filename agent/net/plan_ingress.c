@@ -38,6 +38,10 @@ static void put_objects(struct strbuf *b)
 		"map " TABLE "zones { typeof ether saddr : ct zone; }",
 		"set " TABLE "own4 { type ipv4_addr . ipv4_addr; }",
 		"set " TABLE "own6 { type ipv6_addr . ipv6_addr; }",
+		"set " TABLE "moved4 { type ipv4_addr; }",
+		"set " TABLE "moved6 { type ipv6_addr; }",
+		"map " TABLE "came4 { type ether_addr . ipv4_addr : ipv4_addr; }",
+		"map " TABLE "came6 { type ether_addr . ipv6_addr : ipv6_addr; }",
 	};
 
 	strbuf_puts(b, "add table inet skein\n");
@@ -58,15 +62,19 @@ static void put_marking(struct strbuf *b)
 	/* One client's port may be connected to several nodes: those are different connections, and they differ here by the
 	 * node alone. Replies are told apart by what the task sees: where two are alike it sees another port of the client. */
 	PUT_CHAIN(b, "zoning", "filter hook prerouting priority raw",
+		  /* A task that has moved goes on with connections that it began here. */
+		  "iifname \"" PLAN_INGRESS_LINK "\" ip saddr @moved4 accept",
+		  "iifname \"" PLAN_INGRESS_LINK "\" ip6 saddr @moved6 accept",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct original zone set ether saddr map @zones");
 	PUT_CHAIN(b, "marking", "filter hook prerouting priority mangle",
 		  "iifname \"" PLAN_INGRESS_LINK "\" ct state new ct mark set ether saddr map @marks",
-		  "iifname \"" PLAN_INGRESS_LINK "\" ct direction original ct mark & 0xff000000 == 0x5e000000 "
-		  "meta mark set ct mark",
-		  "iifname \"" PLAN_GATEWAY_LINK "\" ct direction reply ct mark & 0xff000000 == 0x5e000000 "
-		  "meta mark set ct mark");
+		  "iifname { \"" PLAN_GATEWAY_LINK "\", \"" PLAN_INGRESS_LINK "\" } "
+		  "ct mark & 0xff000000 == 0x5e000000 meta mark set ct mark");
 	/* The ingress network has room for less than the links at both ends of a connection. */
 	PUT_CHAIN(b, "mss", "filter hook postrouting priority mangle",
+		  /* To where it is now, not back to where the packet came from. */
+		  "oifname \"" PLAN_INGRESS_LINK "\" ip daddr @moved4 meta mark set 0",
+		  "oifname \"" PLAN_INGRESS_LINK "\" ip6 daddr @moved6 meta mark set 0",
 		  "oifname \"" PLAN_INGRESS_LINK "\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu");
 }
 
@@ -82,7 +90,10 @@ char *plan_ingress_table(const struct plan_self *self, bool with_ingress)
 	put_objects(&b);
 	if (with_ingress)
 		put_marking(&b);
-	PUT_CHAIN(&b, "prerouting", "nat hook prerouting priority dstnat", "fib daddr type local jump ports");
+	PUT_CHAIN(&b, "prerouting", "nat hook prerouting priority dstnat",
+		  "iifname \"" PLAN_INGRESS_LINK "\" dnat ip to ether saddr . ip daddr map @came4",
+		  "iifname \"" PLAN_INGRESS_LINK "\" dnat ip6 to ether saddr . ip6 daddr map @came6",
+		  "fib daddr type local jump ports");
 	PUT_CHAIN(&b, "output", "nat hook output priority -100", "fib daddr type local jump ports");
 	PUT_CHAIN(&b, "postrouting", "nat hook postrouting priority srcnat",
 		  "ip saddr 127.0.0.0/8 oifname { \"" PLAN_GATEWAY_LINK "\", \"" PLAN_INGRESS_LINK "\" } masquerade",

@@ -28,7 +28,7 @@
 
 enum node_op { NODE_STATE, NODE_BEGIN, NODE_ATTACH, NODE_ADOPT, NODE_DETACH, NODE_AWAIT, NODE_DRAIN, NODE_CHECK, NODE_REPAIR, NODE_FEATURES, NODE_RESTART,
 	       NODE_LEAVE, NODE_ATTACH_SHUT, NODE_ADOPT_SHUT, NODE_ADOPT_CUT, NODE_CUT, NODE_OPEN,
-	       NODE_CAN_MOVE, NODE_QUIT };
+	       NODE_CAN_MOVE, NODE_EXPORT, NODE_IMPORT, NODE_QUIT };
 
 struct node_message {
 	uint32_t op, len;
@@ -68,6 +68,35 @@ static inline void child_attached(void *data, const struct net_attachment *a, co
 static inline void child_served(void *data, const char *missing)
 {
 	child_answer(data, 0, missing ? missing : "served");
+}
+
+static inline void child_exported(void *data, const uint8_t *bytes, size_t len, const struct error *err)
+{
+	struct node_child *c = data;
+	_cleanup_free_ char *path = xasprintf("%s/flows", c->options.run_dir);
+	FILE *f = err ? NULL : fopen(path, "we");
+
+	if (f) {
+		if (fwrite(bytes, 1, len, f) != len)
+			_exit(6);
+		fclose(f);
+	}
+	child_answer(c, err ? (int)err->code : 0, err ? err->msg : path);
+}
+
+/* "TASK FROM PATH" */
+static inline void child_import(struct node_child *c, const char *body)
+{
+	char task[64], from[64], path[128];
+	static uint8_t bytes[1 << 20];
+	size_t len;
+	FILE *f;
+
+	if (sscanf(body, "%63s %63s %127s", task, from, path) != 3 || !(f = fopen(path, "re")))
+		_exit(6);
+	len = fread(bytes, 1, sizeof(bytes), f);
+	fclose(f);
+	net_import_flows(c->net, task, from, bytes, len, child_done, c);
 }
 
 static inline void child_checked(void *data, const Skein__CheckNetResponse *r, const struct error *err)
@@ -139,6 +168,12 @@ static inline void child_run(struct node_child *c, const struct node_message *m,
 		task = pb_unpack(&skein__task__descriptor, body, m->len);
 		net_adopt_as(c->net, task, m->op == NODE_ADOPT_SHUT ? NET_SHUT : NET_CUT, child_attached, c);
 		pb_free(task);
+		break;
+	case NODE_EXPORT: /* the answer is the name of a file */
+		net_export_flows(c->net, body, child_exported, c);
+		break;
+	case NODE_IMPORT:
+		child_import(c, body);
 		break;
 	case NODE_CAN_MOVE:
 		task = pb_unpack(&skein__task__descriptor, body, m->len);
