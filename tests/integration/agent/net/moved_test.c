@@ -22,12 +22,13 @@ static char dir[] = "/tmp/skein-moved-XXXXXX";
 static uint64_t sequence;
 
 enum { WEB, MOVED, CLI_A, CLI_B, CLI_C, DB_A, DB_C, TASKS };
-static const struct {
-	const char *id, *service, *ipv4, *ipv6;
+static struct {
+	char id[32];
+	const char *service, *ipv4, *ipv6;
 	struct node *node;
 } tasks[] = {
-	[WEB] = {"web1task", "web", "10.0.1.11", "fd00:1::11", &a},
-	[MOVED] = {"web1moved", "web", "10.0.1.11", "fd00:1::11", &b},
+	[WEB] = {"webtask0", "web", "10.0.1.11", "fd00:1::11", &a},
+	[MOVED] = {"webmoved0", "web", "10.0.1.11", "fd00:1::11", &b},
 	[CLI_A] = {"cliAtask", "cli", "10.0.1.21", "fd00:1::21", &a},
 	[CLI_B] = {"cliBtask", "cli", "10.0.1.22", "fd00:1::22", &b},
 	[CLI_C] = {"cliCtask", "cli", "10.0.1.23", "fd00:1::23", &c},
@@ -116,18 +117,39 @@ static void attach_by(int i, enum node_op op)
 	task_ns[i] = ns_of_path(task_path[i]);
 }
 
-/* A namespace ends a little later than its file; another one is made under the same name here. */
+/* A task's id is used once: its namespace ends when the kernel comes to it. */
+static void new_id(int i)
+{
+	static unsigned n;
+
+	snprintf(tasks[i].id, sizeof(tasks[i].id), "%s%u", i == WEB ? "webtask" : "webmoved", ++n);
+}
+
+static void start_web(void)
+{
+	pb_net_state *s = net_state(false, sequence, sequence + 1);
+
+	sequence++;
+	pb_strs_add(&s->n_remove_endpoints, &s->remove_endpoints, tasks[WEB].id);
+	new_id(WEB);
+	add_endpoint(s, WEB);
+	send_all(s);
+	attach_by(WEB, NODE_ATTACH);
+}
+
+static void prepare_target(void)
+{
+	new_id(MOVED);
+	attach_by(MOVED, NODE_ATTACH_SHUT);
+}
+
+/* Cut first, as in a migration: what is left of it until the kernel has cleared it away has its addresses still. */
 static void detach(int i)
 {
-	_cleanup_free_ char *there = xasprintf("nsenter --net=%s/net/front ip link show v0-%.11s >/dev/null 2>&1",
-					       tasks[i].node->dir, tasks[i].id);
-	int64_t until = clock_mono_ns() + 10 * NS_PER_SEC;
-
 	close(task_ns[i]);
 	task_ns[i] = 0;
+	node_do(tasks[i].node, NODE_CUT, tasks[i].id, 0);
 	node_do(tasks[i].node, NODE_DETACH, tasks[i].id, 0);
-	while (system(there) == 0 && clock_mono_ns() < until)
-		poll(NULL, 0, 5);
 }
 
 static int setup(void **state)
@@ -265,13 +287,13 @@ static void connections_to_it_go_on(void **state)
 	struct pair pairs[ARRAY_SIZE(clients)];
 	int listener;
 
-	attach_by(WEB, NODE_ATTACH);
+	start_web();
 	listener = listen_in(task_ns[WEB]);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
 		pairs[i] = connect_to(listener, task_ns[clients[i].from], clients[i].to, 80);
 		talk(&pairs[i], "one", "ONE");
 	}
-	attach_by(MOVED, NODE_ATTACH_SHUT);
+	prepare_target();
 	assert_all_clean();
 	node_do(&a, NODE_CUT, tasks[WEB].id, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
@@ -313,7 +335,7 @@ static void carry_over(void)
 {
 	_cleanup_free_ char *flows = NULL, *import = NULL;
 
-	attach_by(MOVED, NODE_ATTACH_SHUT);
+	prepare_target();
 	flows = node_call(&a, NODE_EXPORT, tasks[WEB].id, 0);
 	import = xasprintf("%s %s %s", tasks[MOVED].id, a.id, flows);
 	node_do(&b, NODE_IMPORT, import, 0);
@@ -322,7 +344,6 @@ static void carry_over(void)
 
 static void back_to_the_beginning(void)
 {
-	node_do(&b, NODE_CUT, tasks[MOVED].id, 0);
 	detach(MOVED);
 	switch_endpoint(MOVED, WEB);
 }
@@ -334,7 +355,7 @@ static void its_own_connections_go_on(void **state)
 	int listeners[] = {[0] = listen_in(task_ns[DB_A]), listen_in(task_ns[DB_C]), listen_in(task_ns[CLI_C])};
 	struct pair pairs[ARRAY_SIZE(to)];
 
-	attach_by(WEB, NODE_ATTACH);
+	start_web();
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
 		struct pollfd fds[3] = {{listeners[0], POLLIN, 0}, {listeners[1], POLLIN, 0}, {listeners[2], POLLIN, 0}};
 
@@ -401,7 +422,7 @@ static void the_world_goes_on_speaking_to_it(void **state)
 	_cleanup_free_ char *flows = NULL, *import = NULL;
 	int listener, world = listen_in(client_ns);
 
-	attach_by(WEB, NODE_ATTACH);
+	start_web();
 	listener = listen_in(task_ns[WEB]);
 	assert_all_clean(); /* jobs run in order: the ports are open */
 	for (size_t i = 0; i < 3; i++) {
@@ -414,11 +435,11 @@ static void the_world_goes_on_speaking_to_it(void **state)
 	set_timeout(pairs[3].client, 10000);
 	talk(&pairs[3], "one", "ONE");
 	gateway_of(WEB, before);
-	attach_by(MOVED, NODE_ATTACH_SHUT);
+	prepare_target();
 	gateway_of(MOVED, after);
 	if (strcmp(before, after) == 0) { /* the harder case is the other one */
 		detach(MOVED);
-		attach_by(MOVED, NODE_ATTACH_SHUT);
+		prepare_target();
 		gateway_of(MOVED, after);
 	}
 	assert_string_not_equal(before, after);
@@ -466,12 +487,12 @@ static void given_up_it_goes_on_where_it_was(void **state)
 	struct pair pairs[3];
 	int listener;
 
-	attach_by(WEB, NODE_ATTACH);
+	start_web();
 	listener = listen_in(task_ns[WEB]);
 	for (int i = 0; i < 3; i++)
 		pairs[i] = connect_to(listener, task_ns[CLI_A + i], i == 1 ? "10.0.1.11" : WEB_VIP, 80);
 	for (int behind = 0; behind <= 1; behind++) {
-		attach_by(MOVED, NODE_ATTACH_SHUT);
+		prepare_target();
 		node_do(&a, NODE_CUT, tasks[WEB].id, 0);
 		node_do(&a, NODE_CUT, tasks[WEB].id, 0); /* again: fine */
 		if (behind)
@@ -519,11 +540,12 @@ static void send_one(struct node *n, pb_net_state *s)
 /* Neither repairing, nor a new agent that is told so, nor its first message from a manager opens what is cut or shut. */
 static void it_stays_cut(void **state)
 {
+	_cleanup_free_ char *down = NULL;
 	struct pair p;
 	int listener;
 
-	attach_by(WEB, NODE_ATTACH);
-	attach_by(MOVED, NODE_ATTACH_SHUT);
+	start_web();
+	prepare_target();
 	listener = listen_in(task_ns[WEB]);
 	p = connect_to(listener, task_ns[CLI_C], WEB_VIP, 80);
 	node_do(&a, NODE_CUT, tasks[WEB].id, 0);
@@ -531,11 +553,11 @@ static void it_stays_cut(void **state)
 	node_do(&a, NODE_REPAIR, NULL, 0);
 	node_do(&b, NODE_REPAIR, NULL, 0);
 	assert_true(is_silent(p.server, 500)); /* the healer has looked, too */
-	run_ok("nsenter --net=%s/net/front ip link set v0-web1task up", a.dir);
-	for (int64_t until = clock_mono_ns() + 10 * NS_PER_SEC; clock_mono_ns() < until;)
-		if (system("nsenter --net=$(ls -d /tmp/skein-moved-*/n1/net/front) ip link show v0-web1task | grep -q 'state DOWN'") == 0)
-			break;
-	run_ok("nsenter --net=%s/net/front ip link show v0-web1task | grep -q 'state DOWN'", a.dir);
+	run_ok("nsenter --net=%s/net/front ip link set v0-%s up", a.dir, tasks[WEB].id);
+	down = xasprintf("nsenter --net=%s/net/front ip link show v0-%s | grep -q 'state DOWN'", a.dir, tasks[WEB].id);
+	for (int64_t until = clock_mono_ns() + 10 * NS_PER_SEC; system(down) != 0 && clock_mono_ns() < until;)
+		poll(NULL, 0, 20);
+	run_ok("nsenter --net=%s/net/front ip link show v0-%s | grep -q 'state DOWN'", a.dir, tasks[WEB].id);
 	node_do(&a, NODE_RESTART, NULL, 0);
 	adopt_by(CLI_A, NODE_ADOPT);
 	adopt_by(DB_A, NODE_ADOPT);
@@ -543,12 +565,12 @@ static void it_stays_cut(void **state)
 	node_do(&b, NODE_RESTART, NULL, 0);
 	adopt_by(CLI_B, NODE_ADOPT);
 	adopt_by(MOVED, NODE_ADOPT_SHUT);
-	run_ok("nsenter --net=%s/net/front ip link show v0-web1task | grep -q 'state DOWN'", a.dir);
+	run_ok("nsenter --net=%s/net/front ip link show v0-%s | grep -q 'state DOWN'", a.dir, tasks[WEB].id);
 	node_do(&a, NODE_CUT, tasks[WEB].id, 0); /* before any manager was heard */
 	send_all(cluster(false));
 	assert_all_clean();
-	run_ok("nsenter --net=%s/net/front ip link show v0-web1task | grep -q 'state DOWN'", a.dir);
-	run_ok("nsenter --net=%s/net/front ip link show v0-web1moved | grep -q 'state DOWN'", b.dir);
+	run_ok("nsenter --net=%s/net/front ip link show v0-%s | grep -q 'state DOWN'", a.dir, tasks[WEB].id);
+	run_ok("nsenter --net=%s/net/front ip link show v0-%s | grep -q 'state DOWN'", b.dir, tasks[MOVED].id);
 	/* An agent that starts while it is cut, and hears that it goes on before it hears of any manager. */
 	node_do(&a, NODE_RESTART, NULL, 0);
 	adopt_by(CLI_A, NODE_ADOPT);
