@@ -19,6 +19,7 @@
 #define PROC_STAT_MAX 4096
 #define KILL_TRIES 50
 #define KILL_WAIT_US 2000
+#define DEPTH_MAX 8 /* of groups in groups */
 
 static bool is_v2(const char *path)
 {
@@ -134,10 +135,30 @@ static bool kill_members(const char *dir, int64_t leader)
 	return true;
 }
 
-static void remove_dir(const char *hierarchy, const char *path, bool with_members)
+static void remove_dir(const char *hierarchy, const char *path, bool with_members, unsigned depth);
+
+/* Groups below it: that of its health checks, and what a container may have made. */
+static void remove_below(const char *dir, unsigned depth)
+{
+	DIR *d = depth < DEPTH_MAX ? opendir(dir) : NULL;
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		_cleanup_free_ char *name = xasprintf("/%s", entry->d_name);
+
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			remove_dir(dir, name, true, depth + 1);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void remove_dir(const char *hierarchy, const char *path, bool with_members, unsigned depth)
 {
 	_cleanup_free_ char *dir = xasprintf("%s%s", hierarchy, path);
 
+	if (with_members)
+		remove_below(dir, depth);
 	if (rmdir(dir) == 0 || !with_members || access(dir, F_OK) < 0)
 		return;
 	/* A killed process leaves its group a moment later; nothing tells when (v1 has no events
@@ -157,7 +178,7 @@ static void remove_all(enum cgroup_mode mode, const char *path, bool with_member
 
 	assert(path[0] == '/' && path[1]); /* never the root, where everybody is a member */
 	if (mode == CGROUP_V2) {
-		remove_dir(CGROUP_ROOT, path, with_members);
+		remove_dir(CGROUP_ROOT, path, with_members, 0);
 		return;
 	}
 	root = opendir(CGROUP_ROOT);
@@ -167,7 +188,7 @@ static void remove_all(enum cgroup_mode mode, const char *path, bool with_member
 		_cleanup_free_ char *hierarchy = xasprintf(CGROUP_ROOT "/%s", entry->d_name);
 
 		if (entry->d_name[0] != '.')
-			remove_dir(hierarchy, path, with_members);
+			remove_dir(hierarchy, path, with_members, 0);
 	}
 	closedir(root);
 }

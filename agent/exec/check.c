@@ -1,5 +1,6 @@
 #include "agent/exec/internal.h"
 
+#include "agent/exec/check_group.h"
 #include "agent/exec/health.h"
 #include "agent/exec/runtime.h"
 #include "common/clock.h"
@@ -24,7 +25,11 @@ struct container_check {
 	uv_timer_t timer;
 	struct closer closer;
 	struct proc *proc;
-	bool timed_out;
+	const char *group; /* the runtime's option for it; NULL: the check has none, its session is killed */
+	unsigned jobs;     /* on the pool, about the group */
+	bool timed_out, ended;
+	struct check_end end;
+	char *output;     /* of end */
 	struct error err; /* why it did not begin */
 };
 
@@ -35,6 +40,7 @@ static void on_closed(void *data)
 	struct container_check *k = data;
 	struct container *c = k->c;
 
+	free(k->output);
 	free(k);
 	closer_drop(&c->closer);
 }
@@ -86,22 +92,75 @@ static bool is_gone(const struct container *c)
 	return c->phase != PHASE_RUNNING || (p.fd >= 0 && poll(&p, 1, 0) > 0);
 }
 
+/* ---------------------------------------------------------------- its group */
+
+struct group_job {
+	struct container_check *k;
+	struct container *c;
+	enum cgroup_mode mode;
+	bool make, met;
+	void (*done)(struct container_check *k, bool met);
+};
+
+static void group_work(void *data)
+{
+	struct group_job *job = data;
+
+	job->met = check_group_kill(job->mode, job->c->paths.cgroup);
+	if (job->make)
+		check_group_make(job->mode, job->c->paths.cgroup);
+}
+
+static void group_done(void *data)
+{
+	struct group_job *job = data;
+	struct container_check *k = job->k;
+
+	k->jobs--;
+	job->done(k, job->met);
+	/* Not before: the next check's processes are in the same group. */
+	if (k->ended && !k->jobs)
+		finish(k, &k->end);
+	free(job);
+}
+
+/* Kill what is in the group. */
+static void group_clear(struct container_check *k, bool make, void (*done)(struct container_check *k, bool met))
+{
+	struct group_job *job = xnew(struct group_job);
+
+	*job = (struct group_job){k, k->c, k->c->exec->probe.cgroup, make, false, done};
+	k->jobs++;
+	loop_work(k->c->exec->loop, group_work, group_done, job);
+}
+
+/* ---------------------------------------------------------------- its end */
+
+static void nothing_more(struct container_check *k, bool met)
+{
+}
+
 static void on_exit_of_check(void *data, struct proc *proc, const struct proc_exit *exit)
 {
 	struct container_check *k = data;
-	_cleanup_free_ char *output = words(exit), *path = xasprintf("%s/" PID_FILE, k->c->paths.run_dir);
-	struct check_end end = {
+	_cleanup_free_ char *path = xasprintf("%s/" PID_FILE, k->c->paths.run_dir);
+
+	k->output = words(exit);
+	k->end = (struct check_end){
 		.exit_code = exit->signal ? 128 + exit->signal : exit->exit_code,
 		.timed_out = k->timed_out || exit->timed_out,
 		.gone = is_gone(k->c),
-		.output = output,
+		.output = k->output,
 	};
-
 	k->proc = NULL;
+	k->ended = true;
 	unlink(path);
-	if (end.timed_out)
-		end.exit_code = -1;
-	finish(k, &end);
+	if (k->end.timed_out)
+		k->end.exit_code = -1;
+	if (k->group)
+		group_clear(k, false, nothing_more); /* what it has left behind */
+	else
+		finish(k, &k->end);
 }
 
 /* ---------------------------------------------------------------- killing */
@@ -142,11 +201,21 @@ static bool kill_session(struct container *c)
 	return true;
 }
 
+/* The runtime ends with its process; when there is none yet, it is the runtime that hangs. */
+static void on_killed(struct container_check *k, bool met)
+{
+	if (k->proc && !met)
+		proc_kill(k->proc, SIGKILL);
+}
+
 static void kill_all(struct container_check *k)
 {
-	/* The runtime ends with its process; when there is none yet, it is the runtime that hangs. */
-	if (k->proc && !kill_session(k->c))
-		proc_kill(k->proc, SIGKILL);
+	if (!k->proc)
+		return;
+	if (k->group)
+		group_clear(k, false, on_killed);
+	else
+		on_killed(k, kill_session(k->c));
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -166,9 +235,8 @@ static void on_not_begun(uv_timer_t *timer)
 	finish(k, &(struct check_end){.exit_code = -1, .output = k->err.msg});
 }
 
-static void run(struct slot *slot)
+static void start(struct container_check *k)
 {
-	struct container_check *k = container_of(slot, struct container_check, slot);
 	struct container *c = k->c;
 	_cleanup_free_ char *root = xasprintf("%s/.runtime", c->exec->exec_dir);
 	_cleanup_strv_ struct strv argv = {0};
@@ -180,15 +248,38 @@ static void run(struct slot *slot)
 		.data = k,
 	};
 
-	kill_session(c); /* left by an agent that was killed */
 	runtime_args(&argv, c->runtime, root);
 	strv_add(&argv, "exec");
+	if (k->group)
+		strv_add(&argv, k->group);
 	strv_addf(&argv, "--process=%s/" CHECK_FILE, c->paths.task_dir);
 	strv_addf(&argv, "--pid-file=%s/" PID_FILE, c->paths.run_dir);
 	strv_add(&argv, c->id);
 	options.argv = (const char *const *)argv.v;
 	k->proc = proc_spawn(c->exec->loop, &options, &k->err);
 	loop_timer_in(&k->timer, k->proc ? k->timeout_ns : 0, k->proc ? on_timeout : on_not_begun);
+}
+
+static void on_group_ready(struct container_check *k, bool met)
+{
+	if (k->cb)
+		start(k);
+	else
+		check_close(k); /* cancelled meanwhile */
+}
+
+static void run(struct slot *slot)
+{
+	struct container_check *k = container_of(slot, struct container_check, slot);
+	_cleanup_free_ char *path = xasprintf("%s/" PID_FILE, k->c->paths.run_dir);
+
+	/* What an agent that was killed has left is in the group; by its number it could be another process by now. */
+	unlink(path);
+	k->group = check_group_option(k->c->exec->probe.cgroup, k->c->runtime);
+	if (k->group)
+		group_clear(k, true, on_group_ready);
+	else
+		start(k);
 }
 
 /* In a turn of its own: cb never runs inside container_check(). */
@@ -221,6 +312,6 @@ void container_check_cancel(struct container_check *k)
 	uv_timer_stop(&k->timer);
 	if (k->proc)
 		kill_all(k); /* closes when it is gone */
-	else
-		check_close(k);
+	else if (!k->jobs)
+		check_close(k); /* otherwise when they are done */
 }

@@ -109,8 +109,8 @@ struct check_end {
 typedef void (*container_check_cb)(void *data, const struct check_end *end);
 /*
  * Run the check that the task's spec (as container_create() got it) names, in the namespaces, groups and environment of
- * the running container, as its user. cb exactly once, later; at most one at a time. Behind the timeout all that it
- * has started is killed. Waits for its turn when many are under way.
+ * the running container, as its user. cb exactly once, later; at most one at a time. Behind the timeout it is
+ * killed, and what it has started does not outlive it in any case. Waits for its turn when many are under way.
  */
 struct container_check *container_check(struct container *c, int64_t timeout_ns, container_check_cb cb, void *data);
 /* No callback any more; what runs is killed. Before the container is removed or forgotten. */

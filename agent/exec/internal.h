@@ -6,7 +6,7 @@
  *   container.c  create, remove, forget
  *   start.c      start: conmon, runtime; watching the end
  *   stop.c       signals
- *   check.c      a health check inside a container; when: health.c
+ *   check.c      a health check inside a container, in a control group of its own (check_group.c); when: health.c
  *   adopt.c      take over after a restart of the agent
  *   state.c      container.json, the exit file
  *   rotate.c     log rotation

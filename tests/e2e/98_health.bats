@@ -90,7 +90,7 @@ health_is() { [ "$(status "$1" health.state)" = "$2" ]; }
 }
 
 @test "a check that hangs is cut off, with all that it has started" {
-	ctl h1 service create -q -d --name hang --constraint node.hostname==h2 --restart-condition none --health-cmd 'sleep 7777 & sleep 7777' \
+	ctl h1 service create -q -d --name hang --constraint node.hostname==h2 --restart-condition none --health-cmd 'sleep 7777 & setsid sleep 7777 & sleep 7777' \
 		--health-interval 100ms --health-timeout 500ms --health-retries 3 plain:1
 	ended() { [ "$(state hang)" = Failed ]; }
 	wait_for 30 ended

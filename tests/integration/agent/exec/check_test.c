@@ -6,8 +6,10 @@
 #include <cmocka.h>
 
 #include "agent/exec/health.h"
+#include "agent/exec/internal.h"
 #include "support/exec_fixture.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 struct result {
@@ -54,11 +56,11 @@ static void box_with_check(struct box *x, struct bed *b, const char *script, con
 	set_check(x, "CMD-SHELL", check);
 }
 
-/* Processes of the container whose command line holds a word. */
+/* Processes of the container, those in groups below its own as well, whose command line holds a word. */
 static unsigned processes(const struct box *x, const char *word)
 {
 	_cleanup_free_ char *command =
-		xasprintf("for p in $(cat /sys/fs/cgroup/pids/%1$s/%2$s/cgroup.procs /sys/fs/cgroup/%1$s/%2$s/cgroup.procs "
+		xasprintf("for p in $(find /sys/fs/cgroup/pids/%1$s/%2$s /sys/fs/cgroup/%1$s/%2$s -name cgroup.procs -exec cat {} + "
 			  "2>/dev/null); do tr '\\0' ' ' </proc/$p/cmdline; echo; done | grep -c -- '%3$s'",
 			  x->bed->parent, x->task->id, word);
 	FILE *f = popen(command, "r");
@@ -199,13 +201,74 @@ static void what_takes_too_long_is_killed_with_its_children(void **state)
 	box_fini(&x);
 }
 
+/* Whatever session it moves to, and whoever has become its parent. */
+static void what_left_the_session_is_killed_as_well(void **state)
+{
+	struct box x;
+	struct result r = {0};
+
+	box_with_check(&x, *state, "sleep 1000", "setsid sleep 5557 & (setsid sh -c 'sleep 5557; true' &); sleep 5557");
+	box_up(&x);
+	check_once(&x, 3 * NS_PER_SEC, &r);
+	assert_true(r.timed_out);
+	assert_int_equal(processes(&x, "5557"), 0);
+	assert_int_equal(processes(&x, "sleep 1000"), 1);
+	assert_false(x.exited);
+	free(r.output);
+	box_remove(&x);
+	box_fini(&x);
+}
+
+static void what_a_check_leaves_behind_ends_with_it(void **state)
+{
+	struct box x;
+	struct result r = {0};
+
+	box_with_check(&x, *state, "sleep 1000", "setsid sleep 5558 >/dev/null 2>&1 & echo fine");
+	box_up(&x);
+	for (int i = 0; i < 3; i++) {
+		check_once(&x, 30 * NS_PER_SEC, &r);
+		assert_int_equal(r.exit_code, 0);
+		assert_string_equal(r.output, "fine");
+		assert_int_equal(processes(&x, "5558"), 0);
+	}
+	free(r.output);
+	box_remove(&x);
+	box_fini(&x);
+}
+
+/* The agent was killed during a check, the check has ended since, and its pid is another process's now. */
+static void an_old_pid_is_nobodys(void **state)
+{
+	struct box x;
+	struct result r = {0};
+	_cleanup_free_ char *path = NULL;
+	FILE *f;
+
+	box_with_check(&x, *state, "sleep 1000 & sleep 1000", "echo fine");
+	box_up(&x);
+	path = xasprintf("%s/check.pid", x.c->paths.run_dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "%" PRId64, container_pid(x.c));
+	fclose(f);
+	bed_poll(x.bed, processes(&x, "sleep 1000") >= 2);
+	check_once(&x, 30 * NS_PER_SEC, &r);
+	assert_int_equal(r.exit_code, 0);
+	assert_false(r.gone);
+	assert_false(x.exited);
+	free(r.output);
+	box_remove(&x);
+	box_fini(&x);
+}
+
 static void cancelling_kills_it(void **state)
 {
 	struct box x;
 	struct result r = {0};
 	struct container_check *k;
 
-	box_with_check(&x, *state, "sleep 1000", "sleep 6666");
+	box_with_check(&x, *state, "sleep 1000", "setsid sleep 6666 & sleep 6666");
 	box_up(&x);
 	k = container_check(x.c, 30 * NS_PER_SEC, on_checked, &r);
 	bed_poll(x.bed, processes(&x, "6666") > 0);
@@ -296,6 +359,9 @@ int main(void)
 		T(a_missing_program_is_named),
 		T(output_is_bounded),
 		T(what_takes_too_long_is_killed_with_its_children),
+		T(what_left_the_session_is_killed_as_well),
+		T(what_a_check_leaves_behind_ends_with_it),
+		T(an_old_pid_is_nobodys),
 		T(cancelling_kills_it),
 		T(it_works_after_a_restart_of_the_agent),
 		T(a_container_that_is_gone_fails_its_check),
