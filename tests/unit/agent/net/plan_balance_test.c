@@ -35,8 +35,8 @@ static void an_address_comes_changes_and_goes(void **state)
 	_cleanup_free_ char *comes = vip_text(m, false, true, 0), *changes = NULL, *goes = NULL, *never = NULL;
 
 	assert_string_equal(comes, "add chain inet skein v_0a000102\n"
-				   "add rule inet skein v_0a000102 dnat ip to numgen inc mod 2 map "
-				   "{ 0 : 10.0.1.11, 1 : 10.0.1.12 }\n"
+				   "add rule inet skein v_0a000102 numgen inc mod 2 0 dnat ip to 10.0.1.11\n"
+				   "add rule inet skein v_0a000102 dnat ip to 10.0.1.12\n"
 				   "add element inet skein vips4 { 10.0.1.2 : goto v_0a000102 }\n");
 	model_set_draining(m, "t1", true);
 	changes = vip_text(m, true, true, 0);
@@ -61,27 +61,33 @@ static void nobody_ready_is_refused_at_once(void **state)
 	model_free(m);
 }
 
+#define RULE "add rule inet skein v_0a000102 "
+
 static void schedulers_and_weights(void **state)
 {
 	static const struct {
 		const char *scheduler;
 		uint32_t w1, w2;
 		unsigned rotation;
-		const char *rule;
+		const char *rules;
 	} cases[] = {
-		{"rr", 2, 4, 0, "numgen inc mod 2 map { 0 : 10.0.1.11, 1 : 10.0.1.12 }"},
-		{"rr", 1, 1, 3, "numgen inc mod 2 map { 0 : 10.0.1.12, 1 : 10.0.1.11 }"},
-		{"lc", 2, 4, 0, "numgen inc mod 2 map { 0 : 10.0.1.11, 1 : 10.0.1.12 }"},
-		{"wrr", 2, 4, 0, "numgen inc mod 3 map { 0 : 10.0.1.11, 1 : 10.0.1.12, 2 : 10.0.1.12 }"},
-		{"sh", 1, 1, 3, "jhash ip saddr mod 2 seed 0x5eed map { 0 : 10.0.1.11, 1 : 10.0.1.12 }"},
-		{"mh", 3, 3, 0, "jhash ip saddr mod 2 seed 0x5eed map { 0 : 10.0.1.11, 1 : 10.0.1.12 }"},
+		{"rr", 2, 4, 0, "numgen inc mod 2 0 dnat ip to 10.0.1.11\n" RULE "dnat ip to 10.0.1.12\n"},
+		{"rr", 1, 1, 3, "numgen inc mod 2 0 dnat ip to 10.0.1.12\n" RULE "dnat ip to 10.0.1.11\n"},
+		{"lc", 2, 4, 0, "numgen inc mod 2 0 dnat ip to 10.0.1.11\n" RULE "dnat ip to 10.0.1.12\n"},
+		{"wrr", 2, 4, 0, "numgen inc mod 3 0 dnat ip to 10.0.1.11\n" RULE
+				 "numgen inc mod 2 0 dnat ip to 10.0.1.12\n" RULE "dnat ip to 10.0.1.12\n"},
+		{"sh", 1, 1, 3, "jhash ip saddr mod 2 seed 0x5eed 0 dnat ip to 10.0.1.11\n" RULE "dnat ip to 10.0.1.12\n"},
+		{"mh", 3, 3, 0, "jhash ip saddr mod 2 seed 0x5eed 0 dnat ip to 10.0.1.11\n" RULE "dnat ip to 10.0.1.12\n"},
+		/* many shares: a map */
+		{"wrr", 1, 16, 0, "dnat ip to numgen inc mod 17 map { 0 : 10.0.1.11, 1 : 10.0.1.12, 2 : 10.0.1.12, "},
+		{"wrr", 1, 16, 1, "dnat ip to numgen inc mod 17 map { 0 : 10.0.1.12, 1 : 10.0.1.12, "},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct model *m = with_scheduler(cases[i].scheduler, cases[i].w1, cases[i].w2);
 		_cleanup_free_ char *text = vip_text(m, true, true, cases[i].rotation);
 
-		assert_has(text, cases[i].rule);
+		assert_has(text, cases[i].rules);
 		model_free(m);
 	}
 }
