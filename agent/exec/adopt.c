@@ -51,6 +51,11 @@ static void report_exited(struct adopt *a)
 	report(a, CONTAINER_EXITED);
 }
 
+static void report_running(void *data)
+{
+	report(data, CONTAINER_RUNNING);
+}
+
 /* It ran when the last agent saw it. */
 static void find_running(struct adopt *a)
 {
@@ -59,7 +64,7 @@ static void find_running(struct adopt *a)
 	/* The process is looked for before the exit file: conmon may write it in between. */
 	if (container_open_pidfd(c) == 0 ||
 	    proc_start_time((pid_t)c->conmon_pid) == c->conmon_start) {
-		report(a, CONTAINER_RUNNING);
+		checkpoint_adopt(c, report_running, a);
 		return;
 	}
 	if (container_exit_load(&c->paths, a->cgroup, &a->exit)) {

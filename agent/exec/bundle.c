@@ -323,7 +323,7 @@ static int check(const struct bundle_input *in, struct error *err)
 json_t *bundle_build(const struct bundle_input *in, struct error *err)
 {
 	const pb_container_spec *spec = in->task->spec->container;
-	json_t *process = NULL, *kernel;
+	json_t *process = NULL, *kernel, *config;
 	uint64_t caps;
 	bool host_network;
 
@@ -339,10 +339,14 @@ json_t *bundle_build(const struct bundle_input *in, struct error *err)
 		json_decref(process);
 		return NULL;
 	}
-	return json_pack("{s:s,s:o,s:{s:o,s:b},s:o,s:o,s:o}", "ociVersion", OCI_VERSION, "process",
-			 process, "root", "path", bundle_str(in->rootfs), "readonly",
-			 spec->read_only, "hostname", bundle_str(in->hostname), "mounts",
-			 bundle_mounts(in), "linux", kernel);
+	config = json_pack("{s:s,s:o,s:{s:o,s:b},s:o,s:o,s:o}", "ociVersion", OCI_VERSION, "process",
+			   process, "root", "path", bundle_str(in->rootfs), "readonly",
+			   spec->read_only, "hostname", bundle_str(in->hostname), "mounts",
+			   bundle_mounts(in), "linux", kernel);
+	if (in->criu_conf)
+		json_object_set_new(config, "annotations",
+				    json_pack("{s:o}", "org.criu.config", bundle_str(in->criu_conf)));
+	return config;
 }
 
 json_t *bundle_check(const json_t *config, const pb_health_check *check)

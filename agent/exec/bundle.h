@@ -25,6 +25,7 @@ struct bundle_input {
 	const char *hostname;	 /* as bundle_hostname() gave it */
 	const char *init_path;	 /* of the small init for spec.init; NULL = there is none */
 	const char *cgroup_path; /* "/skein/<task id>" */
+	const char *criu_conf;	 /* path of criu's configuration for a restore; NULL = it is never restored */
 	const char *netns;	 /* path of a namespace to join; NULL or "": a new one, or the host's */
 	uint64_t caps_available;
 	bool cgroup_v2, seccomp, limit_swap;

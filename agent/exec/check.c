@@ -28,6 +28,7 @@ struct container_check {
 	const char *group; /* the runtime's option for it; NULL: the check has none, its session is killed */
 	unsigned jobs;     /* on the pool, about the group */
 	bool timed_out, ended;
+	unsigned freezes; /* of the container, when it began */
 	struct check_end end;
 	char *output;     /* of end */
 	struct error err; /* why it did not begin */
@@ -149,7 +150,7 @@ static void on_exit_of_check(void *data, struct proc *proc, const struct proc_ex
 	k->end = (struct check_end){
 		.exit_code = exit->signal ? 128 + exit->signal : exit->exit_code,
 		.timed_out = k->timed_out || exit->timed_out,
-		.gone = is_gone(k->c),
+		.gone = is_gone(k->c) || k->c->freezing || k->freezes != k->c->freezes,
 		.output = k->output,
 	};
 	k->proc = NULL;
@@ -232,7 +233,7 @@ static void on_not_begun(uv_timer_t *timer)
 {
 	struct container_check *k = container_of(timer, struct container_check, timer);
 
-	finish(k, &(struct check_end){.exit_code = -1, .output = k->err.msg});
+	finish(k, &(struct check_end){.exit_code = -1, .gone = k->c->freezing, .output = k->err.msg});
 }
 
 static void start(struct container_check *k)
@@ -248,6 +249,12 @@ static void start(struct container_check *k)
 		.data = k,
 	};
 
+	k->freezes = c->freezes;
+	if (c->freezing) { /* the runtime would stand still with the rest */
+		error_set(&k->err, ERR_PRECONDITION, "the container is frozen");
+		loop_timer_in(&k->timer, 0, on_not_begun);
+		return;
+	}
 	runtime_args(&argv, c->runtime, root);
 	strv_add(&argv, "exec");
 	if (k->group)

@@ -1,4 +1,4 @@
-#include "agent/exec/internal.h"
+#include "agent/exec/checkpoint_int.h"
 
 #include "agent/exec/mounts.h"
 #include "agent/exec/runtime.h"
@@ -39,6 +39,8 @@ struct container *container_new(struct exec *e, const pb_task *task, container_e
 		.rootfs = xasprintf("%s/%s/rootfs", e->exec_dir, c->id),
 		.cgroup = xasprintf("/%s/%s", e->cgroup_parent, c->id),
 	};
+	c->upper_dir = xasprintf("%s/upper", c->paths.task_dir);
+	c->anonymous_dir = xasprintf("%s/volumes", c->paths.task_dir);
 	closer_init(&c->closer);
 	uv_timer_init(e->loop, &c->stop_timer);
 	uv_timer_init(e->loop, &c->defer_timer);
@@ -57,6 +59,9 @@ static void on_container_closed(void *data)
 	image_unref(c->image);
 	pb_free(c->task);
 	container_paths_fini(&c->paths);
+	free(c->upper_dir);
+	free(c->anonymous_dir);
+	free(c->restore);
 	free(c->runtime);
 	free(c->id);
 	free(c);
@@ -70,6 +75,8 @@ void container_free_later(struct container *c)
 	if (!closer_begin(&c->closer, on_container_closed, c))
 		return;
 	c->forgotten = true;
+	freeze_cancel(c);
+	dump_cancel(c);
 	container_unwatch(c);
 	rotate_unwatch(c);
 	slot_release(&e->starts, &c->slot);
@@ -150,6 +157,8 @@ static void create_done(void *data)
 
 static void check_create(struct exec *e, const pb_task *task, bool taken, struct error *err)
 {
+	const char *why;
+
 	if (!id_valid(task->id))
 		error_set(err, ERR_INVALID,
 			  "task id \"%.64s\": accepted are %d characters of [0-9a-z]", task->id,
@@ -160,6 +169,15 @@ static void check_create(struct exec *e, const pb_task *task, bool taken, struct
 		error_set(err, ERR_UNAVAILABLE, "no container runtime works on this node%s%s",
 			  e->probe.errors.n ? ": " : "",
 			  e->probe.errors.n ? e->probe.errors.v[0] : "");
+	else if (task->spec && task->spec->live_migrate && !exec_can_checkpoint(e, &why))
+		error_set(err, ERR_INVALID, "live migration: not possible on this node: %s", why);
+	else if (task->spec && task->spec->live_migrate && task->spec->container && task->spec->container->tty)
+		error_set(err, ERR_INVALID, "live migration: a container with a terminal (tty) cannot be moved");
+}
+
+static const char *runtime_for(const struct exec *e, const pb_task *task)
+{
+	return task->spec && task->spec->live_migrate ? e->probe.checkpoint : e->probe.runtime;
 }
 
 struct container *container_create(struct exec *e, const pb_task *task, struct image *image,
@@ -175,7 +193,7 @@ struct container *container_create(struct exec *e, const pb_task *task, struct i
 	c->phase = PHASE_PREPARING;
 	c->cb = cb;
 	c->image = image_ref(image);
-	c->runtime = xstrdup(e->probe.runtime ? e->probe.runtime : "");
+	c->runtime = xstrdup(runtime_for(e, task) ? runtime_for(e, task) : "");
 	job->c = c;
 	job->prepare = (struct prepare){
 		.paths = &c->paths,

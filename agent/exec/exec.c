@@ -209,6 +209,12 @@ void exec_features(const struct exec *e, pb_node_description *desc)
 	put_bool(desc, "apparmor", p->apparmor);
 	put_bool(desc, "overlayfs", p->overlayfs);
 	put_bool(desc, "init", e->init_path != NULL);
+	put(desc, "criu", p->criu_version);
+	put(desc, "checkpoint", p->checkpoint ? strrchr(p->checkpoint, '/') + 1 : "");
+	if (p->checkpoint_error)
+		put(desc, "checkpoint.error", p->checkpoint_error);
+	put_bool(desc, "mem-track", p->mem_track);
+	put_bool(desc, "lazy-pages", p->lazy_pages);
 	for (size_t i = 0; i < p->errors.n; i++) {
 		_cleanup_free_ char *key = xasprintf(
 			"runtime.error.%.*s", (int)strcspn(p->errors.v[i], ":"), p->errors.v[i]);

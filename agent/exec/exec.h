@@ -103,7 +103,7 @@ struct container_check;
 struct check_end {
 	int exit_code;        /* 128+signal when a signal ended it; -1: it was not over in time, or did not begin */
 	bool timed_out;
-	bool gone;            /* the container's own process has ended: its check says nothing about its health */
+	bool gone;            /* its process has ended, or was frozen meanwhile: the check says nothing about its health */
 	const char *output;   /* what it said, stdout first, at most HEALTH_OUTPUT_MAX bytes; or why it did not begin */
 };
 typedef void (*container_check_cb)(void *data, const struct check_end *end);

@@ -11,6 +11,7 @@
  *   state.c      container.json, the exit file
  *   rotate.c     log rotation
  *   logs.c       log readers
+ *   freeze.c, dump.c, page_*.c, restore.c, mark.c: live migration (checkpoint.h, checkpoint_int.h)
  */
 #pragma once
 #include "agent/exec/cgroup.h"
@@ -32,6 +33,10 @@ struct probe_result {
 	bool has_cpu, has_memory, has_pids;
 	enum cgroup_mode cgroup;
 	struct strv errors; /* "crun: ..." of each runtime that did not work */
+	char *criu, *criu_version;	/* path; NULL = not installed */
+	char *checkpoint;		/* path of the runtime that restores; NULL = this node cannot */
+	char *checkpoint_error;		/* why not */
+	bool mem_track, lazy_pages;
 };
 
 /*
@@ -95,6 +100,7 @@ struct container {
 	UT_hash_handle hh, hh_log;
 	char *id;
 	struct container_paths paths;
+	char *upper_dir, *anonymous_dir; /* the writable layer; volumes without a name */
 	pb_task *task;
 	struct image *image; /* NULL when adopted */
 	enum phase phase;
@@ -110,6 +116,13 @@ struct container {
 	char *runtime; /* path of the one that it was created with */
 	int stop_signal;
 	struct start *start; /* while it starts */
+	struct freeze *freeze;	 /* while it is frozen or thawed */
+	struct dump *dump;	 /* while it is copied out */
+	struct restore *restore; /* while it is restored */
+	bool freezing, frozen;	 /* asked for; stands still */
+	unsigned freezes;
+	int64_t criu_pid; /* of a criu that works on it; 0 = none */
+	uint64_t criu_start;
 	struct slot slot;    /* for removing */
 	bool remove_retried;
 
@@ -143,6 +156,8 @@ void container_settled(struct container *c);
 void container_watch(struct container *c);
 void container_unwatch(struct container *c);
 void start_cancel(struct container *c);
+/* container_start() or, with the directory of images, a restore: c->restore's callback instead of cb. */
+void start_begin(struct container *c, const char *images, container_cb cb);
 
 /* stop.c */
 int container_send_signal(struct container *c, int signum);
@@ -168,6 +183,9 @@ int exit_file_parse(const char *text, size_t len, int *ret_code);
 bool container_exit_load(const struct container_paths *paths, enum cgroup_mode mode,
 			 struct container_exit *ret);
 
+/* Replace a small file of the bundle. Not synced: it is good for one boot only. */
+int container_file_replace(const char *dir, const char *name, const char *text, struct error *err);
+
 /* A pid file ("pid", "conmon.pid") of the run directory; 0 = none. */
 int64_t container_read_pid(const struct container_paths *paths, const char *name);
 
@@ -185,3 +203,19 @@ void log_readers_close(struct exec *e);
 /* probe.c */
 void probe_result_fini(struct probe_result *r);
 void probe_cancel(struct exec *e);
+
+/* probe_criu.c: the last part of a probe. done once, later; the child can be killed through *child meanwhile. */
+void probe_criu(struct exec *e, struct probe_result *result, struct proc **child, void (*done)(void *data), void *data);
+
+/* freeze.c */
+void freeze_cancel(struct container *c); /* it has ended, or we stop */
+/* What an earlier agent left: a criu at work is waited for, what was frozen stays frozen. done once, later. */
+void checkpoint_adopt(struct container *c, void (*done)(void *data), void *data);
+/* dump.c */
+void dump_cancel(struct container *c); /* we stop */
+/* restore.c */
+struct error;
+/* Pool: the root anew, the images made to fit this container. */
+int restore_prepare(struct container *c, const char *images, struct error *err);
+/* What the runtime said is less than what criu said. */
+void restore_explain(const struct container *c, struct error *err);

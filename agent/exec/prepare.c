@@ -3,6 +3,7 @@
 #include "agent/exec/bundle.h"
 #include "agent/exec/caps.h"
 #include "agent/exec/cgroup.h"
+#include "agent/exec/criu.h"
 #include "agent/exec/etcfiles.h"
 #include "agent/exec/mounts.h"
 #include "agent/exec/rootfs.h"
@@ -120,6 +121,17 @@ static int mount_rootfs(const struct prepare *p, struct error *err)
 			      err);
 }
 
+static int make_criu(const struct prepare *p, struct error *err)
+{
+	_cleanup_free_ char *text = criu_conf(p->paths->task_dir);
+
+	if (!p->task->spec->live_migrate)
+		return 0;
+	if (make_dir(p->paths->task_dir, CRIU_EMPTY, 0555, err) < 0)
+		return -1;
+	return put_file(p->paths->task_dir, CRIU_CONF, text, 0600, err);
+}
+
 static int prepare_mounts(const struct mount_plan *plan, int root_fd, struct error *err)
 {
 	for (size_t i = 0; i < plan->n; i++) {
@@ -140,6 +152,7 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 			struct error *err)
 {
 	_cleanup_free_ char *etc_dir = xasprintf("%s/etc", p->paths->task_dir);
+	_cleanup_free_ char *criu_path = xasprintf("%s/" CRIU_CONF, p->paths->task_dir);
 	_cleanup_free_ char *text = NULL, *check_text = NULL;
 	struct bundle_input in = {
 		.task = p->task,
@@ -152,6 +165,7 @@ static int write_config(struct prepare *p, const struct user *user, const struct
 		.hostname = hostname,
 		.init_path = p->init_path,
 		.cgroup_path = p->paths->cgroup,
+		.criu_conf = p->task->spec->live_migrate ? criu_path : NULL,
 		.netns = p->netns,
 		.caps_available = caps_available(),
 		.cgroup_v2 = p->cgroup_v2,
@@ -202,7 +216,7 @@ static int prepare_steps(struct prepare *p, struct mount_plan *plan, struct user
 	if (users_resolve(root_fd, bundle_user(p->task, p->image), spec->groups, spec->n_groups,
 			  user, err) < 0 ||
 	    prepare_mounts(plan, root_fd, err) < 0 ||
-	    make_etc(p, hostname, host_network, err) < 0 ||
+	    make_etc(p, hostname, host_network, err) < 0 || make_criu(p, err) < 0 ||
 	    rootfs_mkdirs(root_fd, workdir, err) < 0)
 		return -1;
 	return write_config(p, user, plan, &values, hostname, err);

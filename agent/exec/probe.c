@@ -57,6 +57,10 @@ void probe_result_fini(struct probe_result *r)
 	free(r->runtime_name);
 	free(r->runtime_version);
 	strv_fini(&r->errors);
+	free(r->criu);
+	free(r->criu_version);
+	free(r->checkpoint);
+	free(r->checkpoint_error);
 	*r = (struct probe_result){0};
 }
 
@@ -77,8 +81,9 @@ static void probe_free(struct probe *p)
 	closer_drop(&e->closer);
 }
 
-static void probe_end(struct probe *p)
+static void probe_report(void *data)
 {
+	struct probe *p = data;
 	struct exec *e = p->exec;
 	struct error err = ERROR_INIT;
 
@@ -101,6 +106,15 @@ static void probe_end(struct probe *p)
 	for (size_t i = 0; i < p->n_waiters; i++)
 		p->waiters[i].ready(p->waiters[i].data, e->probe.works ? NULL : &err);
 	probe_free(p);
+}
+
+/* With or without a runtime: what the node can do beyond it. */
+static void probe_end(struct probe *p)
+{
+	if (p->cancelled)
+		probe_free(p);
+	else
+		probe_criu(p->exec, &p->result, &p->proc, probe_report, p);
 }
 
 static void note(struct probe *p, const char *name, const char *why)

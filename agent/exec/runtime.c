@@ -45,6 +45,11 @@ void runtime_conmon_args(struct strv *argv, const struct conmon_args *a)
 	if (a->tty)
 		strv_add(argv, "--terminal");
 
+	if (a->restore) { /* conmon adds --detach, --work-path (the bundle) and --image-path */
+		add_pair(argv, "--restore", a->restore);
+		strv_add(argv, "--runtime-opt=--tcp-established");
+		strv_add(argv, "--runtime-opt=--file-locks");
+	}
 	runtime_args(&runtime, a->runtime, a->root);
 	for (size_t i = 1; i < runtime.n; i++)
 		strv_addf(argv, "--runtime-arg=%s", runtime.v[i]);

@@ -15,6 +15,7 @@ struct conmon_args {
 	const char *conmon, *runtime, *root; /* root: the runtime's state directory */
 	const char *id, *bundle, *run_dir;
 	bool tty;
+	const char *restore; /* images to restore from; NULL = create */
 };
 /* conmon's command line; it runs with the bundle as working directory (the log path is relative).
  */

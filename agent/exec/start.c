@@ -34,6 +34,7 @@ struct start {
 	size_t line_len;
 	bool launcher_gone, synced;
 	struct error launch_err; /* what conmon itself said */
+	char *images;		 /* restore from these; NULL = an ordinary start */
 	struct proc *launcher, *starter;
 };
 
@@ -42,12 +43,14 @@ struct start {
 static void report_exit(struct container *c)
 {
 	c->phase = PHASE_EXITED;
+	c->frozen = c->freezing = false;
 	c->stop_deadline = 0;
 	uv_timer_stop(&c->stop_timer);
 	rotate_unwatch(c);
 	mem_closep(&c->pidfd);
 	log_readers_wake(c->exec, c->id);
 	closer_hold(&c->closer);
+	freeze_cancel(c);
 	c->on_exit(c->data, c, &c->exit);
 	container_settled(c);
 	closer_drop(&c->closer);
@@ -136,6 +139,7 @@ static void on_start_closed(void *data)
 	struct exec *e = s->exec;
 
 	free(s->line);
+	free(s->images);
 	free(s);
 	closer_drop(&e->closer);
 }
@@ -193,6 +197,8 @@ static void fail(struct start *s, enum error_code code, const char *what, const 
 	struct error err = ERROR_INIT;
 
 	error_set(&err, code, "%s: %s", what, str_empty(why) ? "no reason given" : why);
+	if (s->images && code == ERR_PRECONDITION)
+		restore_explain(s->c, &err);
 	finish(s, &err);
 }
 
@@ -208,11 +214,18 @@ static void on_timeout(uv_timer_t *timer)
 
 /* ---------------------------------------------------------------- runtime start */
 
+static void started(struct start *s)
+{
+	struct error err = ERROR_INIT;
+
+	if (container_state_save(s->c, true, &err) < 0)
+		log_warn("container_state", kv_str("task", s->c->id), kv_err(&err));
+	finish(s, NULL);
+}
+
 static void on_started(void *data, struct proc *proc, const struct proc_exit *exit)
 {
 	struct start *s = data;
-	struct container *c = s->c;
-	struct error err = ERROR_INIT;
 	_cleanup_free_ char *why = NULL;
 
 	s->starter = NULL;
@@ -222,9 +235,7 @@ static void on_started(void *data, struct proc *proc, const struct proc_exit *ex
 		     exit->timed_out ? "the runtime did not answer" : why);
 		return;
 	}
-	if (container_state_save(c, true, &err) < 0)
-		log_warn("container_state", kv_str("task", c->id), kv_err(&err));
-	finish(s, NULL);
+	started(s);
 }
 
 static void runtime_start(struct start *s)
@@ -268,7 +279,10 @@ static void on_created(struct start *s, int64_t pid)
 		fail(s, ERR_CANCELLED, "start container", "it was stopped before it ran");
 		return;
 	}
-	runtime_start(s);
+	if (s->images) /* restored processes run already */
+		started(s);
+	else
+		runtime_start(s);
 }
 
 /* Both answers are there: conmon is in the background and the pipe has spoken (or closed). */
@@ -345,6 +359,7 @@ static int spawn_conmon(struct start *s, int sync_fd, struct error *err)
 		.bundle = c->paths.task_dir,
 		.run_dir = c->paths.run_dir,
 		.tty = c->task->spec->container->tty,
+		.restore = s->images,
 	};
 	struct proc_options options = {
 		.env = env,
@@ -363,16 +378,11 @@ static int spawn_conmon(struct start *s, int sync_fd, struct error *err)
 	return s->launcher ? 0 : -1;
 }
 
-static void start_run(struct slot *slot)
+static void launch(struct start *s)
 {
-	struct start *s = container_of(slot, struct start, slot);
 	struct error err = ERROR_INIT;
 	int fds[2];
 
-	if (s->c->stop_wanted || s->c->remove_cb) {
-		fail(s, ERR_CANCELLED, "start container", "it was stopped before it ran");
-		return;
-	}
 	if (!s->exec->probe.conmon) {
 		fail(s, ERR_UNAVAILABLE, "start container", "conmon is not installed");
 		return;
@@ -393,6 +403,56 @@ static void start_run(struct slot *slot)
 	close(fds[1]);
 }
 
+/* ---------------------------------------------------------------- restore */
+
+struct prepare_restore {
+	struct start *s; /* held */
+	struct container *c; /* held */
+	struct error err;
+};
+
+static void prepare_work(void *data)
+{
+	struct prepare_restore *job = data;
+
+	restore_prepare(job->c, job->s->images, &job->err);
+}
+
+static void prepare_done(void *data)
+{
+	struct prepare_restore *job = data;
+	struct start *s = job->s;
+	struct container *c = job->c;
+
+	if (s->c && job->err.code != ERR_OK)
+		finish(s, &job->err);
+	else if (s->c)
+		launch(s);
+	closer_drop(&s->closer);
+	closer_drop(&c->closer);
+	free(job);
+}
+
+static void start_run(struct slot *slot)
+{
+	struct start *s = container_of(slot, struct start, slot);
+	struct prepare_restore *job;
+
+	if (s->c->stop_wanted || s->c->remove_cb) {
+		fail(s, ERR_CANCELLED, "start container", "it was stopped before it ran");
+		return;
+	}
+	if (!s->images) {
+		launch(s);
+		return;
+	}
+	job = xnew(struct prepare_restore);
+	*job = (struct prepare_restore){.s = s, .c = s->c};
+	closer_hold(&s->closer);
+	closer_hold(&s->c->closer);
+	loop_work(s->exec->loop, prepare_work, prepare_done, job);
+}
+
 /* In a turn of its own: cb never runs inside container_start(). */
 static void on_begin(uv_timer_t *timer)
 {
@@ -401,12 +461,13 @@ static void on_begin(uv_timer_t *timer)
 	slot_acquire(&s->exec->starts, &s->slot);
 }
 
-void container_start(struct container *c, container_cb cb)
+void start_begin(struct container *c, const char *images, container_cb cb)
 {
 	struct start *s = xnew(struct start);
 
 	s->c = c;
 	s->exec = c->exec;
+	s->images = xstrdup(images);
 	s->slot.run = start_run;
 	closer_init(&s->closer);
 	closer_hold(&c->exec->closer);
@@ -416,4 +477,9 @@ void container_start(struct container *c, container_cb cb)
 	c->cb = cb;
 	c->phase = PHASE_STARTING;
 	loop_timer_in(&s->timeout, 0, on_begin);
+}
+
+void container_start(struct container *c, container_cb cb)
+{
+	start_begin(c, NULL, cb);
 }

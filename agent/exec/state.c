@@ -17,13 +17,12 @@
 
 /* ---------------------------------------------------------------- container.json */
 
-static int replace_file(const char *dir, const char *name, const char *text, struct error *err)
+int container_file_replace(const char *dir, const char *name, const char *text, struct error *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name), *tmp = xasprintf("%s.tmp", path);
 	_cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	size_t len = strlen(text);
 
-	/* Not synced: it is good for one boot only. */
 	if (fd < 0 || write(fd, text, len) != (ssize_t)len || rename(tmp, path) < 0)
 		return error_set_errno(err, errno, "write %s", path);
 	return 0;
@@ -41,7 +40,7 @@ int container_state_save(const struct container *c, bool started, struct error *
 	json_decref(object);
 	if (!text)
 		return error_set(err, ERR_INTERNAL, "state of %s is not UTF-8", c->id);
-	return replace_file(c->paths.task_dir, "container.json", text, err);
+	return container_file_replace(c->paths.task_dir, "container.json", text, err);
 }
 
 int container_state_parse(const char *text, size_t len, const char *boot_id,

@@ -59,6 +59,10 @@ void container_stop(struct container *c, int64_t grace_ns)
 	if (!first && deadline >= c->stop_deadline)
 		return;
 	c->stop_deadline = deadline;
+	if (c->freezing) { /* its code does not run again: there is nothing to be told, nothing to wait for */
+		container_send_signal(c, SIGKILL);
+		return;
+	}
 	if (first)
 		container_send_signal(c, c->stop_signal);
 	loop_timer_in(&c->stop_timer, MAX(grace_ns, INT64_C(0)), on_grace_over);
