@@ -172,6 +172,7 @@ static void take_over(struct attached *a)
 	a->space.sync = true;
 	a->state = ATTACHED_UP;
 	gate_adopt(a);
+	flows_adopt(a);
 	host_service_dirty(a->net, model_service(a->net->model, a->task->service_id));
 }
 

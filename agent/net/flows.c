@@ -434,17 +434,18 @@ static const struct plan_port *gateway_of(const struct attached *a)
 	return NULL;
 }
 
-static void put_inner(struct work_job *job, const struct attached *a, const struct ipaddr *inner, const struct ipaddr *own)
+/* It has the address, and speaks from it. */
+static void put_inner(struct work_job *job, const struct attached *a, const struct ipaddr *inner, const struct ipaddr *own,
+		      const struct ipaddr *gateway)
 {
 	const struct plan_port *port = gateway_of(a);
-	struct netstate_ops ops;
+	struct netstate_ops ops = {0};
 
 	if (!port || !ipaddr_is_set(inner) || !ipaddr_is_set(own) || ipaddr_same_host(inner, own))
 		return;
-	ops = (struct netstate_ops){.v = xcalloc(1, sizeof(*ops.v)), .n = 1};
-	ops.v[0].entry.kind = NETSTATE_ADDR;
-	memcpy(ops.v[0].entry.addr.link, port->name, sizeof(ops.v[0].entry.addr.link));
-	ops.v[0].entry.addr.addr = ipaddr_host(inner);
+	ops.v = xcalloc(PLAN_INNER_ENTRIES, sizeof(*ops.v));
+	for (; ops.n < PLAN_INNER_ENTRIES; ops.n++)
+		plan_moved_inner(port, inner, gateway, (unsigned)ops.n, &ops.v[ops.n].entry);
 	work_apply(job, a->space.path, &ops);
 }
 
@@ -474,8 +475,8 @@ static void carry_out(struct import *m, struct attached *a)
 	struct net *n = m->net;
 	struct work_job *job = work_job_new();
 
-	put_inner(job, a, &a->inner4, &a->gateway4);
-	put_inner(job, a, &a->inner6, &a->gateway6);
+	put_inner(job, a, &a->inner4, &a->gateway4, &n->self.gateway4);
+	put_inner(job, a, &a->inner6, &a->gateway6, &n->self.gateway6);
 	work_nft(job, a->space.path,
 		 plan_moved_task(&a->plan, &a->inner4, &a->inner6, a->direct, n->features.nft_egress ? a->n_direct : 0), false);
 	if (m->n_balanced)
@@ -528,6 +529,75 @@ void net_import_flows(struct net *n, const char *task_id, const char *from, cons
 }
 
 /* ---------------------------------------------------------------- who came here */
+
+/* What an earlier agent was told stands in the kernel. */
+struct found {
+	struct net *net;
+	char *id;
+	struct ipaddr gateway4, gateway6, inner4, inner6;
+	struct plan_came came;
+	struct mac *direct;
+	size_t n_direct;
+};
+
+/* Serial thread, both. Where nothing is found nothing was told. */
+static void find_inner(void *data, struct netns *ns, struct error *err)
+{
+	struct found *f = data;
+	_cleanup_free_ char *table = NULL, *direct = NULL;
+
+	if (netns_nft_list(ns, "inet skein-moved", &table, NULL) == 0)
+		plan_moved_read_task(table, &f->inner4, &f->inner6);
+	if (netns_nft_list(ns, "netdev skein-moved", &direct, NULL) == 0)
+		plan_moved_read_direct(direct, &f->direct, &f->n_direct);
+}
+
+static void find_came(void *data, struct netns *ns, struct error *err)
+{
+	struct found *f = data;
+	_cleanup_free_ char *four = NULL, *six = NULL;
+
+	if (netns_nft(ns, "list map inet skein came4\n", &four, NULL) == 0)
+		plan_moved_read_came(four, &f->gateway4, &f->came.from, &f->came.old4);
+	if (ipaddr_is_set(&f->gateway6) && netns_nft(ns, "list map inet skein came6\n", &six, NULL) == 0)
+		plan_moved_read_came(six, &f->gateway6, &f->came.from, &f->came.old6);
+}
+
+static void was_found(void *data, struct work_job *job, const struct error *err)
+{
+	struct found *f = data;
+	struct attached *a = attached_find(f->net, f->id);
+
+	if (!net_closing(f->net) && a && a->planned && a->state == ATTACHED_UP) {
+		a->inner4 = f->inner4;
+		a->inner6 = f->inner6;
+		a->came = f->came;
+		free(a->direct);
+		a->direct = TAKE_PTR(f->direct);
+		a->n_direct = f->n_direct;
+		if (f->net->host_programmed)
+			plan_moved_came_text(&f->net->host.text, &a->came, &a->gateway4, &a->gateway6, true);
+		net_flush(f->net, NULL, NULL);
+	}
+	free(f->direct);
+	free(f->id);
+	free(f);
+}
+
+void flows_adopt(struct attached *a)
+{
+	struct work_job *job;
+	struct found *f;
+
+	if (str_empty(a->task->migrated_from))
+		return;
+	job = work_job_new();
+	f = xnew(struct found);
+	*f = (struct found){.net = a->net, .id = xstrdup(a->id), .gateway4 = a->gateway4, .gateway6 = a->gateway6};
+	work_call(job, a->space.path, find_inner, f);
+	work_call(job, NULL, find_came, f);
+	work_run(a->net->work, job, was_found, f);
+}
 
 void flows_texts(struct net *n, struct strbuf *text)
 {

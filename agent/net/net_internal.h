@@ -353,6 +353,8 @@ bool gate_is_shut(const struct attached *a);
 
 /* ---- flows.c */
 
+/* An earlier agent's: where from, and by which addresses it knows itself. */
+void flows_adopt(struct attached *a);
 /* Who came from elsewhere, into the host's ruleset. */
 void flows_texts(struct net *n, struct strbuf *text);
 /* It leaves. */

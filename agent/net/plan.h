@@ -148,6 +148,17 @@ void plan_moved_came_text(struct strbuf *text, const struct plan_came *c, const 
 char *plan_moved_task(const struct plan_task *task, const struct ipaddr *inner4, const struct ipaddr *inner6,
 		      const struct mac *macs, size_t n_macs);
 
+/* Entries of the namespace that go with it: its address, and the routes by which it speaks from it. */
+#define PLAN_INNER_ENTRIES 3
+void plan_moved_inner(const struct plan_port *port, const struct ipaddr *inner, const struct ipaddr *gateway, unsigned nth,
+		      struct netstate_entry *ret);
+/* The same from the kernel's listings, for an agent that has started again. *ret_macs is yours. */
+void plan_moved_read_task(const char *listing, struct ipaddr *inner4, struct ipaddr *inner6);
+#define PLAN_DIRECT_MAX 65536u
+void plan_moved_read_direct(const char *listing, struct mac **ret_macs, size_t *ret_n);
+/* Who had the address `own` under which other one? False: nobody has come there. */
+bool plan_moved_read_came(const char *listing, const struct ipaddr *own, struct mac *from, struct ipaddr *old);
+
 /* ---- encrypted networks: in the host's namespace (plan_esp.c) */
 
 uint32_t plan_esp_mark(uint32_t vni);

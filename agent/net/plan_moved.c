@@ -141,3 +141,77 @@ char *plan_moved_task(const struct plan_task *task, const struct ipaddr *inner4,
 	put_direct(&b, task, macs, n_macs);
 	return strbuf_take(&b);
 }
+
+void plan_moved_inner(const struct plan_port *port, const struct ipaddr *inner, const struct ipaddr *gateway, unsigned nth,
+		      struct netstate_entry *ret)
+{
+	if (nth == 0) {
+		*ret = (struct netstate_entry){.kind = NETSTATE_ADDR, .addr.addr = ipaddr_host(inner)};
+		memcpy(ret->addr.link, port->name, sizeof(ret->addr.link));
+		return;
+	}
+	*ret = (struct netstate_entry){.kind = NETSTATE_ROUTE, .route.src = ipaddr_host(inner)};
+	memcpy(ret->route.link, port->name, sizeof(ret->route.link));
+	if (nth == 1) { /* to the host itself */
+		ret->route.dst = ipaddr_host(gateway);
+	} else {
+		ret->route.dst.family = gateway->family;
+		ret->route.via = ipaddr_host(gateway);
+	}
+}
+
+/* ---- from listings */
+
+static void read_inner(const char *listing, const char *before, struct ipaddr *ret)
+{
+	const char *p = strstr(listing, before);
+	char text[IPADDR_TEXT_MAX];
+
+	*ret = (struct ipaddr){.family = 0};
+	if (p && sscanf(p + strlen(before), "%45s", text) == 1 && ipaddr_parse(text, ret, NULL) < 0)
+		*ret = (struct ipaddr){.family = 0};
+}
+
+void plan_moved_read_task(const char *listing, struct ipaddr *inner4, struct ipaddr *inner6)
+{
+	read_inner(listing, "dnat ip to ", inner4);
+	read_inner(listing, "dnat ip6 to ", inner6);
+}
+
+void plan_moved_read_direct(const char *listing, struct mac **ret_macs, size_t *ret_n)
+{
+	const char *p = listing;
+	char text[MAC_TEXT_MAX];
+	unsigned number;
+
+	*ret_macs = NULL;
+	*ret_n = 0;
+	for (; (p = strstr(p, "0x5b")); p++) {
+		struct mac mac;
+
+		if (sscanf(p, "0x5b%6x : %17[0-9a-f:]", &number, text) != 2 || mac_parse(text, &mac, NULL) < 0 || !number ||
+		    number > PLAN_DIRECT_MAX)
+			continue;
+		if (number > *ret_n) {
+			*ret_macs = xreallocarray(*ret_macs, number, sizeof(**ret_macs));
+			memset(*ret_macs + *ret_n, 0, (number - *ret_n) * sizeof(**ret_macs));
+			*ret_n = number;
+		}
+		(*ret_macs)[number - 1] = mac;
+	}
+}
+
+bool plan_moved_read_came(const char *listing, const struct ipaddr *own, struct mac *from, struct ipaddr *old)
+{
+	char m[MAC_TEXT_MAX], o[IPADDR_TEXT_MAX], a[IPADDR_TEXT_MAX];
+	const char *p = strstr(listing, "elements = {");
+	struct ipaddr address;
+
+	for (p = p ? p + strlen("elements = {") : NULL; p; p = strchr(p, ',')) {
+		p += strspn(p, ", \t\n");
+		if (sscanf(p, "%17[0-9a-f:] . %45[0-9a-f:.] : %45[0-9a-f:.]", m, o, a) == 3 && mac_parse(m, from, NULL) == 0 &&
+		    ipaddr_parse(o, old, NULL) == 0 && ipaddr_parse(a, &address, NULL) == 0 && ipaddr_same_host(&address, own))
+			return true;
+	}
+	return false;
+}

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define TASK_PREFIX "task-"
 #define LEFTOVERS_MAX 10000
@@ -42,10 +43,12 @@ struct probe {
 	struct bridge_nf bridge_nf;
 	struct net *net;
 	char *dir;
-	struct ipaddr subnet4;
+	struct ipaddr subnet4, subnet6;
 	struct netns_features features;
 	struct error err;
 	struct leftover *found;
+	struct plan_forward *forwards;
+	size_t n_forwards;
 };
 
 struct gateway_search {
@@ -98,6 +101,57 @@ static void find_leftovers(struct probe *p)
 		closedir(dir);
 }
 
+/* Of one family and table; both families' have the same number. */
+static bool add_forward(void *data, const struct netstate_entry *e)
+{
+	struct probe *p = data;
+	struct plan_forward *f;
+
+	if (e->kind != NETSTATE_ROUTE || e->route.table != PLAN_TABLE || e->route.dst.family != AF_INET ||
+	    e->route.dst.prefix != 32 || !ipaddr_is_set(&e->route.via) || !ipaddr_contains(&p->subnet4, &e->route.dst))
+		return true;
+	p->forwards = xreallocarray(p->forwards, p->n_forwards + 1, sizeof(*p->forwards));
+	f = &p->forwards[p->n_forwards++];
+	*f = (struct plan_forward){.own4 = e->route.dst, .via4 = e->route.via};
+	return true;
+}
+
+struct forward_search {
+	const struct ipaddr *own6;
+	struct ipaddr *ret;
+};
+
+static bool is_forward6(void *data, const struct netstate_entry *e)
+{
+	struct forward_search *s = data;
+
+	if (e->kind == NETSTATE_ROUTE && e->route.table == PLAN_TABLE && ipaddr_same_host(&e->route.dst, s->own6))
+		*s->ret = e->route.via;
+	return true;
+}
+
+static void find_forwards(struct probe *p, struct netns *ns)
+{
+	struct netstate *have = netstate_new(), *want = netstate_new();
+	struct netstate_entry table = {.kind = NETSTATE_ROUTE, .route = {.table = PLAN_TABLE, .link = PLAN_INGRESS_LINK}};
+
+	table.route.dst.family = AF_INET;
+	netstate_put(want, &table);
+	table.route.dst.family = AF_INET6;
+	netstate_put(want, &table);
+	if (netns_dump(ns, 1u << NETSTATE_ROUTE, want, have, NULL) == 0)
+		netstate_each(have, add_forward, p);
+	for (size_t i = 0; i < p->n_forwards && ipaddr_is_set(&p->subnet6); i++) {
+		struct plan_forward *f = &p->forwards[i];
+		struct forward_search search = {&f->own6, &f->via6};
+
+		f->own6 = ipaddr_nth(&p->subnet6, ipaddr_index(&p->subnet4, &f->own4));
+		netstate_each(have, is_forward6, &search);
+	}
+	netstate_free(have);
+	netstate_free(want);
+}
+
 static void probe(void *data, struct netns *ns, struct error *err)
 {
 	struct probe *p = data;
@@ -105,6 +159,7 @@ static void probe(void *data, struct netns *ns, struct error *err)
 	netns_probe(&p->features, &p->err);
 	p->bridge_nf = read_bridge_nf();
 	find_leftovers(p);
+	find_forwards(p, ns);
 }
 
 static int choose_balancer(struct net *n, struct error *err)
@@ -137,6 +192,9 @@ static void probed(void *data, struct work_job *job, const struct error *err)
 	HASH_ITER(hh, n->leftovers, l, next)
 		if (ipaddr_is_set(&l->gateway4))
 			gateway_ipam_reserve(&n->ipam, &l->gateway4, &unused);
+	for (size_t i = 0; i < p->n_forwards; i++)
+		forward_found(n, &p->forwards[i]);
+	free(p->forwards);
 	if (!error_is_set(&n->error) && err)
 		n->error = *err;
 	if (!error_is_set(&n->error) && error_is_set(&p->err))
@@ -164,6 +222,7 @@ void start_probe(struct net *n)
 	p->net = n;
 	p->dir = xstrdup(n->dir);
 	p->subnet4 = n->ipam.subnet4;
+	p->subnet6 = n->ipam.subnet6;
 	work_call(job, NULL, probe, p);
 	work_run(n->work, job, probed, p);
 }

@@ -103,6 +103,8 @@ static inline int tcp_restore(int ns, const struct tcp_image *im)
 		tcp_set(fd, TCP_REPAIR_QUEUE, q);
 		tcp_set(fd, TCP_QUEUE_SEQ, (int)(im->seq[q] - (uint32_t)im->queued[q]));
 	}
+	if (im->own.ss_family == AF_INET6) /* as CRIU does; a virtual address is none of an interface's */
+		assert_int_equal(setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)), 0);
 	if (bind(fd, (const struct sockaddr *)&im->own, im->len) < 0)
 		fail_msg("bind to the address that it had: %s", strerror(errno));
 	if (connect(fd, (const struct sockaddr *)&im->peer, im->len) < 0)

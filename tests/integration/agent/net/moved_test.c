@@ -14,14 +14,14 @@
 #define DB_VIP "10.0.1.3"
 #define CLIENT4 "10.77.0.9"
 
-/* The task is `web`, at a; it goes to b; c looks on. */
+/* The task is `web`, at a; it goes to b; c looks on, until it goes on to there. */
 static struct node a, b, c;
 static pid_t underlay, client;
 static int client_ns, client_fd;
 static char dir[] = "/tmp/skein-moved-XXXXXX";
 static uint64_t sequence;
 
-enum { WEB, MOVED, CLI_A, CLI_B, CLI_C, DB_A, DB_C, TASKS };
+enum { WEB, MOVED, AGAIN, CLI_A, CLI_B, CLI_C, DB_A, DB_C, TASKS };
 static struct {
 	char id[32];
 	const char *service, *ipv4, *ipv6;
@@ -29,6 +29,7 @@ static struct {
 } tasks[] = {
 	[WEB] = {"webtask0", "web", "10.0.1.11", "fd00:1::11", &a},
 	[MOVED] = {"webmoved0", "web", "10.0.1.11", "fd00:1::11", &b},
+	[AGAIN] = {"webagain0", "web", "10.0.1.11", "fd00:1::11", &c},
 	[CLI_A] = {"cliAtask", "cli", "10.0.1.21", "fd00:1::21", &a},
 	[CLI_B] = {"cliBtask", "cli", "10.0.1.22", "fd00:1::22", &b},
 	[CLI_C] = {"cliCtask", "cli", "10.0.1.23", "fd00:1::23", &c},
@@ -82,7 +83,7 @@ static void switch_endpoint(int from, int to)
 	pb_net_endpoint *e = add_endpoint(s, to);
 
 	sequence++;
-	if (to == MOVED)
+	if (to != WEB)
 		pb_set_str(&e->migrated_from, tasks[from].id);
 	pb_strs_add(&s->n_remove_endpoints, &s->remove_endpoints, tasks[from].id);
 	send_all(s);
@@ -95,8 +96,8 @@ static pb_task *task_of(int i)
 
 	pb_set_str(&t->id, tasks[i].id);
 	pb_set_str(&t->service_id, tasks[i].service);
-	if (i == MOVED)
-		pb_set_str(&t->migrated_from, tasks[WEB].id);
+	if (i == MOVED || i == AGAIN)
+		pb_set_str(&t->migrated_from, tasks[i - 1].id);
 	t->spec = pb_new(&skein__task_spec__descriptor);
 	t->spec->container = pb_new(&skein__container_spec__descriptor);
 	pb_msgs_add(&t->n_networks, &t->networks, net_attachment_of("front", ipv4, ipv6));
@@ -122,7 +123,7 @@ static void new_id(int i)
 {
 	static unsigned n;
 
-	snprintf(tasks[i].id, sizeof(tasks[i].id), "%s%u", i == WEB ? "webtask" : "webmoved", ++n);
+	snprintf(tasks[i].id, sizeof(tasks[i].id), "%s%u", i == WEB ? "webtask" : i == MOVED ? "webmoved" : "webagain", ++n);
 }
 
 static void start_web(void)
@@ -137,10 +138,15 @@ static void start_web(void)
 	attach_by(WEB, NODE_ATTACH);
 }
 
+static void prepare(int i)
+{
+	new_id(i);
+	attach_by(i, NODE_ATTACH_SHUT);
+}
+
 static void prepare_target(void)
 {
-	new_id(MOVED);
-	attach_by(MOVED, NODE_ATTACH_SHUT);
+	prepare(MOVED);
 }
 
 /* Cut first, as in a migration: what is left of it until the kernel has cleared it away has its addresses still. */
@@ -330,22 +336,20 @@ static void connections_to_it_go_on(void **state)
 	switch_endpoint(MOVED, WEB);
 }
 
-/* What part (move) does around the restore: all but the sockets themselves. */
-static void carry_over(void)
+/* What else is done between the last word of the source's kernel and the restore: `to` is prepared, `from` cut. */
+static void carry_over(int from, int to)
 {
-	_cleanup_free_ char *flows = NULL, *import = NULL;
+	_cleanup_free_ char *flows = node_call(tasks[from].node, NODE_EXPORT, tasks[from].id, 0);
+	_cleanup_free_ char *import = xasprintf("%s %s %s", tasks[to].id, tasks[from].node->id, flows);
 
-	prepare_target();
-	flows = node_call(&a, NODE_EXPORT, tasks[WEB].id, 0);
-	import = xasprintf("%s %s %s", tasks[MOVED].id, a.id, flows);
-	node_do(&b, NODE_IMPORT, import, 0);
-	switch_endpoint(WEB, MOVED);
+	node_do(tasks[to].node, NODE_IMPORT, import, 0);
+	switch_endpoint(from, to);
 }
 
-static void back_to_the_beginning(void)
+static void back_to_the_beginning(int from)
 {
-	detach(MOVED);
-	switch_endpoint(MOVED, WEB);
+	detach(from);
+	switch_endpoint(from, WEB);
 }
 
 /* It has chosen, by its balancer, and goes on with its choice. */
@@ -376,7 +380,8 @@ static void its_own_connections_go_on(void **state)
 		say(pairs[i].server, "TWO");
 		dump_server(&pairs[i]);
 	}
-	carry_over();
+	prepare_target();
+	carry_over(WEB, MOVED);
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++)
 		restore_server(&pairs[i], task_ns[MOVED]);
 	node_do(&b, NODE_OPEN, tasks[MOVED].id, 0);
@@ -396,7 +401,7 @@ static void its_own_connections_go_on(void **state)
 		close(listeners[k]);
 	detach(WEB);
 	assert_all_clean();
-	back_to_the_beginning();
+	back_to_the_beginning(MOVED);
 }
 
 static void gateway_of(int task, char ret[static 64])
@@ -413,27 +418,70 @@ static void gateway_of(int task, char ret[static 64])
 	assert_true(*ret);
 }
 
-/* Published ports by each node, and what it began itself towards the world: its source's host sends them on. */
+static void adopt_by(int i, enum node_op op)
+{
+	_cleanup_pb_ pb_task *t = task_of(i);
+	_cleanup_free_ char *path = NULL;
+	int code;
+
+	path = node_task(tasks[i].node, op, t, &code);
+	if (code)
+		fail_msg("adopt %s: %s", tasks[i].id, path);
+}
+
+#define N_WORLD 4
+/* By each node's published port, and one that the task began towards the world. */
+static void connect_world(struct pair *pairs, int listener, int world)
+{
+	static const char *const hosts[] = {"10.77.0.1", "10.77.0.2", "10.77.0.3"};
+
+	for (size_t i = 0; i < 3; i++)
+		pairs[i] = connect_to(listener, client_ns, hosts[i], 8080);
+	pairs[3] = (struct pair){.server = ns_connect(task_ns[WEB], CLIENT4, 80, SOCK_STREAM)};
+	assert_true(pairs[3].server >= 0);
+	pairs[3].client = accept(world, NULL, NULL);
+	set_timeout(pairs[3].client, 10000);
+}
+
+static void talk_all(const struct pair *pairs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		talk(&pairs[i], "question", "answer");
+}
+
+/* With something under way in both directions. */
+static void move_world(struct pair *pairs, size_t n, int from, int to)
+{
+	node_do(tasks[from].node, NODE_CUT, tasks[from].id, 0);
+	for (size_t i = 0; i < n; i++) {
+		say(pairs[i].client, "under way");
+		say(pairs[i].server, "back");
+		dump_server(&pairs[i]);
+	}
+	carry_over(from, to);
+	for (size_t i = 0; i < n; i++)
+		restore_server(&pairs[i], task_ns[to]);
+	node_do(tasks[to].node, NODE_OPEN, tasks[to].id, 0);
+	for (size_t i = 0; i < n; i++) {
+		hear(pairs[i].server, "under way");
+		hear(pairs[i].client, "back");
+	}
+	talk_all(pairs, n);
+}
+
+/* Its sources' hosts send it on. New agents there know of it, too. */
 static void the_world_goes_on_speaking_to_it(void **state)
 {
 	static const char *const hosts[] = {"10.77.0.1", "10.77.0.2", "10.77.0.3"};
-	struct pair pairs[4];
+	struct pair pairs[N_WORLD];
 	char before[64], after[64];
-	_cleanup_free_ char *flows = NULL, *import = NULL;
 	int listener, world = listen_in(client_ns);
 
 	start_web();
 	listener = listen_in(task_ns[WEB]);
 	assert_all_clean(); /* jobs run in order: the ports are open */
-	for (size_t i = 0; i < 3; i++) {
-		pairs[i] = connect_to(listener, client_ns, hosts[i], 8080);
-		talk(&pairs[i], "one", "ONE");
-	}
-	pairs[3] = (struct pair){.server = ns_connect(task_ns[WEB], CLIENT4, 80, SOCK_STREAM)};
-	assert_true(pairs[3].server >= 0);
-	pairs[3].client = accept(world, NULL, NULL);
-	set_timeout(pairs[3].client, 10000);
-	talk(&pairs[3], "one", "ONE");
+	connect_world(pairs, listener, world);
+	talk_all(pairs, N_WORLD);
 	gateway_of(WEB, before);
 	prepare_target();
 	gateway_of(MOVED, after);
@@ -443,42 +491,98 @@ static void the_world_goes_on_speaking_to_it(void **state)
 		gateway_of(MOVED, after);
 	}
 	assert_string_not_equal(before, after);
-	node_do(&a, NODE_CUT, tasks[WEB].id, 0);
-	for (size_t i = 0; i < 4; i++) {
-		say(pairs[i].client, "two");
-		say(pairs[i].server, "TWO");
-		dump_server(&pairs[i]);
-	}
+	move_world(pairs, N_WORLD, WEB, MOVED);
 	close(listener);
-	flows = node_call(&a, NODE_EXPORT, tasks[WEB].id, 0);
-	import = xasprintf("%s %s %s", tasks[MOVED].id, a.id, flows);
-	node_do(&b, NODE_IMPORT, import, 0);
-	switch_endpoint(WEB, MOVED);
-	for (size_t i = 0; i < 4; i++)
-		restore_server(&pairs[i], task_ns[MOVED]);
-	listener = listen_in(task_ns[MOVED]);
-	node_do(&b, NODE_OPEN, tasks[MOVED].id, 0);
-	for (size_t i = 0; i < 4; i++) {
-		hear(pairs[i].server, "two");
-		hear(pairs[i].client, "TWO");
-		talk(&pairs[i], "three", "THREE");
-	}
-	assert_all_clean();
 	detach(WEB);
-	for (size_t i = 0; i < 4; i++)
-		talk(&pairs[i], "four", "FOUR");
+	talk_all(pairs, N_WORLD);
 	assert_all_clean();
+	for (struct node *n = &a; n; n = n == &a ? &b : NULL) {
+		node_do(n, NODE_RESTART, NULL, 0);
+		for (int i = MOVED; i < TASKS; i++)
+			if (tasks[i].node == n && i != AGAIN)
+				adopt_by(i, NODE_ADOPT);
+		talk_all(pairs, N_WORLD);
+	}
+	send_all(cluster(true));
+	assert_all_clean();
+	talk_all(pairs, N_WORLD);
+	listener = listen_in(task_ns[MOVED]);
 	for (size_t i = 0; i < 3; i++) { /* new ones, by every node */
 		struct pair p = connect_to(listener, client_ns, hosts[i], 8080);
 
-		talk(&p, "new", "NEW");
+		talk_all(&p, 1);
 		end(&p);
 	}
-	for (size_t i = 0; i < 4; i++)
-		end(&pairs[i]);
 	close(listener);
+	prepare(AGAIN);
+	move_world(pairs, N_WORLD, MOVED, AGAIN);
+	detach(MOVED);
+	talk_all(pairs, N_WORLD);
+	assert_all_clean();
+	for (size_t i = 0; i < N_WORLD; i++)
+		end(&pairs[i]);
 	close(world);
-	back_to_the_beginning();
+	back_to_the_beginning(AGAIN);
+}
+
+static int datagrams_in(int ns)
+{
+	struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_port = htons(5300)};
+	int fd = ns_socket(ns, AF_INET6, SOCK_DGRAM);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	set_timeout(fd, 500);
+	return fd;
+}
+
+/* One that nobody takes is lost: asked again. */
+static void exchange_datagrams(const char *by, int client_socket, int server)
+{
+	for (int tries = 0; tries < 20; tries++) {
+		struct sockaddr_storage from;
+		socklen_t len = sizeof(from);
+		char buf[16];
+
+		say(client_socket, "datagram");
+		if (recvfrom(server, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len) != 8)
+			continue;
+		assert_int_equal(sendto(server, "answer", 6, 0, (struct sockaddr *)&from, len), 6);
+		if (recv(client_socket, buf, sizeof(buf), 0) == 6)
+			return;
+	}
+	fail_msg("no answer by %s", by);
+}
+
+/* From one port of the client, so that it is one flow for everybody on the way. */
+static void datagrams_go_on(void **state)
+{
+	int clients[4], server;
+
+	start_web();
+	server = datagrams_in(task_ns[WEB]);
+	assert_all_clean();
+	clients[0] = ns_connect(task_ns[CLI_C], "10.0.1.11", 5300, SOCK_DGRAM);
+	clients[1] = ns_connect(task_ns[CLI_C], WEB_VIP, 5300, SOCK_DGRAM);
+	clients[2] = ns_connect(client_ns, "10.77.0.3", 8053, SOCK_DGRAM);
+	clients[3] = ns_connect(client_ns, "10.77.0.1", 8053, SOCK_DGRAM);
+	for (size_t i = 0; i < 4; i++) {
+		set_timeout(clients[i], 500);
+		exchange_datagrams("the source", clients[i], server);
+	}
+	prepare_target();
+	node_do(&a, NODE_CUT, tasks[WEB].id, 0);
+	close(server);
+	carry_over(WEB, MOVED);
+	server = datagrams_in(task_ns[MOVED]);
+	node_do(&b, NODE_OPEN, tasks[MOVED].id, 0);
+	detach(WEB);
+	for (size_t i = 0; i < 4; i++) {
+		exchange_datagrams(i == 0 ? "its address" : i == 1 ? "its service's" : i == 2 ? "n3" : "n1", clients[i], server);
+		close(clients[i]);
+	}
+	close(server);
+	assert_all_clean();
+	back_to_the_beginning(MOVED);
 }
 
 /* Given up before and behind SWITCH: the source goes on as if nothing had been. */
@@ -518,17 +622,6 @@ static void given_up_it_goes_on_where_it_was(void **state)
 		end(&pairs[i]);
 	close(listener);
 	detach(WEB);
-}
-
-static void adopt_by(int i, enum node_op op)
-{
-	_cleanup_pb_ pb_task *t = task_of(i);
-	_cleanup_free_ char *path = NULL;
-	int code;
-
-	path = node_task(tasks[i].node, op, t, &code);
-	if (code)
-		fail_msg("adopt %s: %s", tasks[i].id, path);
 }
 
 static void send_one(struct node *n, pb_net_state *s)
@@ -626,6 +719,7 @@ int main(void)
 		cmocka_unit_test(connections_to_it_go_on),
 		cmocka_unit_test(its_own_connections_go_on),
 		cmocka_unit_test(the_world_goes_on_speaking_to_it),
+		cmocka_unit_test(datagrams_go_on),
 		cmocka_unit_test(given_up_it_goes_on_where_it_was),
 		cmocka_unit_test(it_stays_cut),
 		cmocka_unit_test(others_cannot_move),
