@@ -111,6 +111,15 @@ pb_network *redact_network(struct redact *r, const pb_network *network)
 	return copy;
 }
 
+pb_migration *redact_migration(struct redact *r, const pb_migration *migration)
+{
+	pb_migration *copy = redact_alloc(r, sizeof(*copy));
+
+	*copy = *migration;
+	copy->ticket = (ProtobufCBinaryData){0};
+	return copy;
+}
+
 void redact_task_spec(pb_task_spec *spec)
 {
 	if (spec && spec->container)

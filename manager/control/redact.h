@@ -1,5 +1,5 @@
 /*
- * redact - objects as callers may see them: without registry credentials and keys.
+ * redact - objects as callers may see them: without registry credentials, keys and tickets.
  * Shallow copies: valid as long as both the original and the struct are.
  */
 #pragma once
@@ -24,6 +24,7 @@ pb_task *redact_task_slim(struct redact *r, const pb_task *task);
 pb_token *redact_token(struct redact *r, const pb_token *token);
 pb_ui_token *redact_ui_token(struct redact *r, const pb_ui_token *token);
 pb_network *redact_network(struct redact *r, const pb_network *network);
+pb_migration *redact_migration(struct redact *r, const pb_migration *migration); /* without its ticket */
 
 /* In place, for a heap message of ours. */
 void redact_task_spec(pb_task_spec *spec);

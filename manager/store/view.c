@@ -16,6 +16,10 @@ enum index {
 	INDEX_UNASSIGNED,   /* tasks that wait for a node: one group, key "" */
 	INDEX_NAME,         /* services by name; more than one only while a transaction swaps names */
 	INDEX_NETWORK_NAME, /* networks by name */
+	INDEX_MIGRATION_SERVICE, /* migrations by service, by the task that goes, by the task that comes, ... */
+	INDEX_MIGRATION_SOURCE,
+	INDEX_MIGRATION_TARGET,
+	INDEX_MIGRATION_ACTIVE, /* ... that have not come to an end: one group, key "" */
 	INDEX_SINGLE_COUNT,
 	/* ... and in any number of groups of these. */
 	INDEX_NETWORK_TASK = INDEX_SINGLE_COUNT,
@@ -132,6 +136,20 @@ static bool is_unassigned(const pb_task *task)
 	return state < TASK_ASSIGNED && (int)task->desired <= TASK_RUNNING;
 }
 
+static const char *migration_key(enum index index, const pb_migration *m)
+{
+	switch (index) {
+	case INDEX_MIGRATION_SERVICE:
+		return m->service_id;
+	case INDEX_MIGRATION_SOURCE:
+		return m->source_task;
+	case INDEX_MIGRATION_TARGET:
+		return m->target_task;
+	default:
+		return NULL;
+	}
+}
+
 /* The key of an object's group in an index; NULL = the object does not belong into it. */
 static const char *index_key(enum kind kind, enum index index, const void *obj)
 {
@@ -148,6 +166,10 @@ static const char *index_key(enum kind kind, enum index index, const void *obj)
 		key = task->node_id;
 	if (kind == KIND_TASK && index == INDEX_UNASSIGNED)
 		return is_unassigned(task) ? "" : NULL;
+	if (kind == KIND_MIGRATION && index == INDEX_MIGRATION_ACTIVE)
+		return migration_over(obj) ? NULL : "";
+	if (kind == KIND_MIGRATION)
+		key = migration_key(index, obj);
 	return key && *key ? key : NULL;
 }
 
@@ -476,4 +498,62 @@ const pb_service **view_services_of_network(const struct view *v, const char *ne
 
 	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_SERVICE));
 	return list;
+}
+
+/* ---- migrations */
+
+static int by_slot_and_age(const void *a, const void *b)
+{
+	const pb_migration *x = *(pb_migration *const *)a, *y = *(pb_migration *const *)b;
+	int64_t xt = x->meta && x->meta->created_at ? x->meta->created_at : INT64_MAX;
+	int64_t yt = y->meta && y->meta->created_at ? y->meta->created_at : INT64_MAX;
+
+	if (x->slot != y->slot)
+		return x->slot < y->slot ? -1 : 1;
+	if (xt != yt)
+		return xt < yt ? -1 : 1;
+	return strcmp(x->id, y->id);
+}
+
+const pb_migration **view_migrations_of_service(const struct view *v, const char *service_id, size_t *ret_n)
+{
+	const pb_migration **list = members_of(v, INDEX_MIGRATION_SERVICE, service_id, ret_n);
+
+	qsort(list, *ret_n, sizeof(*list), by_slot_and_age);
+	return list;
+}
+
+const pb_migration **view_migrations_active(const struct view *v, size_t *ret_n)
+{
+	const pb_migration **list = members_of(v, INDEX_MIGRATION_ACTIVE, "", ret_n);
+
+	qsort_r(list, *ret_n, sizeof(*list), by_id, (void *)kind_info(KIND_MIGRATION));
+	return list;
+}
+
+static const pb_migration *active_of(const struct view *v, enum index index, const char *task_id)
+{
+	struct group *group = group_find(v, index, task_id);
+	const pb_migration *found = NULL;
+	struct link *link;
+
+	if (!group)
+		return NULL;
+	LIST_FOREACH(link, &group->links, siblings) {
+		const pb_migration *m = link->entry->obj;
+
+		if (!migration_over(m) && (!found || strcmp(m->id, found->id) < 0))
+			found = m;
+	}
+	return found;
+}
+
+const pb_migration *view_migration_from(const struct view *v, const char *task_id)
+{
+	return active_of(v, INDEX_MIGRATION_SOURCE, task_id);
+}
+
+const pb_migration *view_migration_to(const struct view *v, const char *task_id)
+{
+	return active_of(v, INDEX_MIGRATION_TARGET, task_id);
 }

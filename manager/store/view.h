@@ -6,6 +6,7 @@
 #pragma once
 #include "proto/pb.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,3 +77,16 @@ void view_each_task_of_network(const struct view *v, const char *network_id,
 const pb_service **view_services_of_network(const struct view *v, const char *network_id, size_t *ret_n);
 /* Tasks in a state below ASSIGNED whose desired state is at most RUNNING. */
 const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n);
+
+/* ---- migrations */
+
+/* It has come to one of its ends. */
+static inline bool migration_over(const pb_migration *m) { return (int)m->phase >= MIGRATION_MOVED; }
+
+/* All that are kept of a service, ended ones included: by slot, then created_at (not yet committed: last), then id. */
+const pb_migration **view_migrations_of_service(const struct view *v, const char *service_id, size_t *ret_n);
+/* Those that have not come to an end, by id. */
+const pb_migration **view_migrations_active(const struct view *v, size_t *ret_n);
+/* The one that has not come to an end and moves this task away (or waits to), or brings it; NULL = none. */
+const pb_migration *view_migration_from(const struct view *v, const char *task_id);
+const pb_migration *view_migration_to(const struct view *v, const char *task_id);

@@ -334,6 +334,52 @@ static void indexes_follow_every_change(void **state)
 	assert_count(waiting, n, m->node, -1, m->service);
 }
 
+static void put_migration(struct view *v, const char *id, uint64_t slot, const char *source, const char *target, int phase)
+{
+	pb_migration *m = pb_new(&skein__migration__descriptor);
+
+	pb_set_str(&m->id, id);
+	pb_set_str(&m->service_id, "s");
+	pb_set_str(&m->source_task, source);
+	pb_set_str(&m->target_task, target);
+	m->slot = slot;
+	m->phase = (Skein__MigrationPhase)phase;
+	pb_free(view_put(v, KIND_MIGRATION, m));
+}
+
+static void migrations_are_found_by_their_tasks(void **state)
+{
+	_cleanup_(view_freep) struct view *v = view_new();
+	const pb_migration **list;
+	size_t n;
+
+	put_migration(v, "m1", 2, "t1", "", MIGRATION_NEW);
+	put_migration(v, "m2", 1, "t2", "t3", MIGRATION_COPY);
+	put_migration(v, "m3", 1, "t4", "t5", MIGRATION_MOVED);
+	assert_string_equal(view_migration_from(v, "t1")->id, "m1");
+	assert_null(view_migration_to(v, "t1"));
+	assert_string_equal(view_migration_from(v, "t2")->id, "m2");
+	assert_string_equal(view_migration_to(v, "t3")->id, "m2");
+	assert_null(view_migration_from(v, "t4")); /* it is over */
+	assert_null(view_migration_to(v, "t5"));
+	list = view_migrations_active(v, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(list[0]->id, "m1");
+	free(list);
+	list = view_migrations_of_service(v, "s", &n);
+	assert_int_equal(n, 3);
+	assert_string_equal(list[0]->id, "m2");
+	assert_string_equal(list[2]->id, "m1");
+	free(list);
+	put_migration(v, "m1", 2, "t1", "t6", MIGRATION_ROLLED_BACK);
+	assert_null(view_migration_from(v, "t1"));
+	pb_free(view_del(v, KIND_MIGRATION, "m2"));
+	assert_null(view_migration_to(v, "t3"));
+	list = view_migrations_active(v, &n);
+	assert_int_equal(n, 0);
+	free(list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +392,7 @@ int main(void)
 		cmocka_unit_test(networks_are_found_by_name),
 		cmocka_unit_test(tasks_are_in_all_their_networks),
 		cmocka_unit_test(services_are_in_networks_wanted_and_given),
+		cmocka_unit_test(migrations_are_found_by_their_tasks),
 		cmocka_unit_test(lists_are_sorted),
 		cmocka_unit_test(indexes_follow_every_change),
 	};
