@@ -129,10 +129,9 @@ static int write_descriptors(const struct dump *d, struct error *err)
 {
 	const struct container *c = d->c;
 	_cleanup_free_ char *path = xasprintf("%s/.runtime/%s/state.json", c->exec->exec_dir, c->id), *text = NULL;
-	_cleanup_free_ char *target = xasprintf("%s/descriptors.json", d->images), *out = NULL;
+	_cleanup_free_ char *out = NULL;
 	json_t *state, *list;
 	size_t len;
-	int r;
 
 	if (file_read(path, CONFIG_MAX, &text, &len, err) < 0)
 		return -1;
@@ -144,8 +143,7 @@ static int write_descriptors(const struct dump *d, struct error *err)
 	}
 	out = json_dumps(list, JSON_COMPACT);
 	json_decref(state);
-	r = file_put(target, out, strlen(out), 0600, err);
-	return r;
+	return container_file_replace(d->images, "descriptors.json", out, strlen(out), err);
 }
 
 static void after_work(void *data)

@@ -100,7 +100,8 @@ static void finish(struct freeze *f, const struct error *err)
 	void *data = f->data;
 
 	f->cb = NULL;
-	c->freeze = NULL;
+	if (c->freeze == f)
+		c->freeze = NULL;
 	if (!closer_begin(&f->closer, on_closed, f))
 		return;
 	closer_hold(&c->closer);
@@ -115,8 +116,13 @@ static void finish(struct freeze *f, const struct error *err)
 
 static void fail(struct freeze *f)
 {
+	struct container *c = f->c;
 	struct error err = f->err;
 
+	if (c->freeze == f && c->freezing != c->frozen) {
+		c->freezing = c->frozen;
+		checkpoint_mark(c);
+	}
 	finish(f, &err);
 }
 
@@ -133,11 +139,8 @@ static void on_timeout(uv_timer_t *timer)
 	struct freeze *f = container_of(timer, struct freeze, timer);
 
 	error_set(&f->err, ERR_TIMEOUT, "the container did not %s within 10 s", f->to ? "stand still" : "go on");
-	if (f->to) {
+	if (f->to)
 		freeze_write(f->dir, false, NULL);
-		f->c->freezing = false;
-		checkpoint_mark(f->c);
-	}
 	fail(f);
 }
 
@@ -282,6 +285,7 @@ struct leftover {
 	void (*done)(void *data);
 	void *data;
 	struct checkpoint_mark mark;
+	bool frozen; /* by us, again */
 	char *dir;
 	struct proc *watch;
 	uv_timer_t timer;
@@ -306,7 +310,8 @@ static void settle_done(void *data)
 	struct leftover *l = data;
 	struct container *c = l->c;
 
-	if (l->mark.child || l->mark.frozen != c->frozen)
+	c->frozen = c->freezing = l->frozen;
+	if (l->mark.child || l->mark.frozen != l->frozen)
 		checkpoint_mark(c);
 	closer_begin(&l->closer, leftover_closed, l);
 	closer_add(&l->closer, (uv_handle_t *)&l->timer);
@@ -317,10 +322,9 @@ static void settle_done(void *data)
 static void settle_work(void *data)
 {
 	struct leftover *l = data;
-	struct container *c = l->c;
 
 	if (l->mark.frozen)
-		c->frozen = c->freezing = freeze_write(l->dir, true, NULL) == 0;
+		l->frozen = freeze_write(l->dir, true, NULL) == 0;
 	else if (l->mark.child && is_frozen_now(l->dir))
 		freeze_write(l->dir, false, NULL);
 }

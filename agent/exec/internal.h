@@ -184,7 +184,7 @@ bool container_exit_load(const struct container_paths *paths, enum cgroup_mode m
 			 struct container_exit *ret);
 
 /* Replace a small file of the bundle. Not synced: it is good for one boot only. */
-int container_file_replace(const char *dir, const char *name, const char *text, struct error *err);
+int container_file_replace(const char *dir, const char *name, const void *data, size_t len, struct error *err);
 
 /* A pid file ("pid", "conmon.pid") of the run directory; 0 = none. */
 int64_t container_read_pid(const struct container_paths *paths, const char *name);

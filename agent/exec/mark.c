@@ -16,7 +16,7 @@ int checkpoint_mark(struct container *c)
 				   (json_int_t)c->criu_pid, "child_start", (json_int_t)c->criu_start);
 	_cleanup_free_ char *text = json_dumps(object, JSON_COMPACT);
 	struct error err = ERROR_INIT;
-	int r = container_file_replace(c->paths.task_dir, MARK_FILE, text, &err);
+	int r = container_file_replace(c->paths.task_dir, MARK_FILE, text, strlen(text), &err);
 
 	json_decref(object);
 	if (r < 0)

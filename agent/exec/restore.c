@@ -44,7 +44,7 @@ static int fit_cgroup(const struct container *c, const char *images, struct erro
 	if (file_read(path, IMAGE_MAX, &data, &len, err) < 0 ||
 	    criu_cgroup_image(data, len, c->paths.cgroup, &fitted, &fitted_len, err) < 0)
 		return -1;
-	return file_put(path, fitted, fitted_len, 0600, err);
+	return container_file_replace(images, "cgroup.img", fitted, fitted_len, err);
 }
 
 int restore_prepare(struct container *c, const char *images, struct error *err)

@@ -17,13 +17,12 @@
 
 /* ---------------------------------------------------------------- container.json */
 
-int container_file_replace(const char *dir, const char *name, const char *text, struct error *err)
+int container_file_replace(const char *dir, const char *name, const void *data, size_t len, struct error *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name), *tmp = xasprintf("%s.tmp", path);
 	_cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	size_t len = strlen(text);
 
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len || rename(tmp, path) < 0)
+	if (fd < 0 || write(fd, data, len) != (ssize_t)len || rename(tmp, path) < 0)
 		return error_set_errno(err, errno, "write %s", path);
 	return 0;
 }
@@ -40,7 +39,7 @@ int container_state_save(const struct container *c, bool started, struct error *
 	json_decref(object);
 	if (!text)
 		return error_set(err, ERR_INTERNAL, "state of %s is not UTF-8", c->id);
-	return container_file_replace(c->paths.task_dir, "container.json", text, err);
+	return container_file_replace(c->paths.task_dir, "container.json", text, strlen(text), err);
 }
 
 int container_state_parse(const char *text, size_t len, const char *boot_id,
