@@ -142,6 +142,30 @@ static void put_own_vip(struct attached *a, const struct model_vip *vip, void *d
 	plan_task_vip(data, &a->plan, vip);
 }
 
+/* What is restored is not asked again what it wants of its namespace; a runtime does that when it makes a container. */
+static int put_sysctls(struct attached *a, struct error *err)
+{
+	const pb_container_spec *spec = a->task->spec ? a->task->spec->container : NULL;
+	struct plan_out out = space_out(&a->space, false);
+
+	for (size_t i = 0; spec && i < spec->n_sysctls; i++) {
+		const pb_kv *kv = spec->sysctls[i];
+		struct netstate_sysctl sizes;
+		char name[sizeof(sizes.name)];
+
+		if (!str_starts(kv->key, "net."))
+			continue;
+		if (strlen(kv->key) >= sizeof(sizes.name) || strlen(kv->value) >= sizeof(sizes.value))
+			return error_set(err, ERR_PRECONDITION, "sysctl %.100s: %zu characters of name and %zu of value at most can be "
+					 "taken along", kv->key, sizeof(sizes.name) - 1, sizeof(sizes.value) - 1);
+		strcpy(name, kv->key);
+		for (char *c = name; *c; c++)
+			*c = *c == '.' ? '/' : *c;
+		plan_put_sysctl(&out, kv->value, "%s", name);
+	}
+	return 0;
+}
+
 /* Wishes of every space that it touches. */
 static void put_task(struct attached *a)
 {
@@ -175,6 +199,8 @@ int attached_plan(struct attached *a, struct error *err)
 		if (plan_port(a, a->task->networks[i], err) < 0)
 			return -1;
 	if (plan_gateway(a, err) < 0)
+		return -1;
+	if (a->gate == NET_SHUT && put_sysctls(a, err) < 0)
 		return -1;
 	a->planned = true;
 	put_task(a);

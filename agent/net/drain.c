@@ -154,7 +154,8 @@ void net_drain(struct net *n, const char *task_id, int64_t max_ns, net_done_cb c
 
 	if (model_endpoint(n->model, task_id)) /* the mark goes with the endpoint */
 		model_set_draining(n->model, task_id, true);
-	if (!a || a->state == ATTACHED_DROPPING || a->state == ATTACHED_WAITING) {
+	/* Behind a closed gate there is nobody to wait for: what had connections to it goes on elsewhere. */
+	if (!a || a->state == ATTACHED_DROPPING || a->state == ATTACHED_WAITING || a->gate != NET_OPEN) {
 		net_done_later(n, cb, data);
 		return;
 	}
