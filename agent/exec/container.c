@@ -1,5 +1,6 @@
 #include "agent/exec/checkpoint_int.h"
 
+#include "agent/exec/bundle.h"
 #include "agent/exec/mounts.h"
 #include "agent/exec/runtime.h"
 #include "agent/net/net.h"
@@ -155,10 +156,22 @@ static void create_done(void *data)
 	closer_drop(&c->closer);
 }
 
-static void check_create(struct exec *e, const pb_task *task, bool taken, struct error *err)
+/* What a task with live_migrate must not have. */
+static void check_movable(const struct exec *e, const pb_task *task, struct error *err)
 {
 	const char *why;
+	bool host_network;
 
+	if (!exec_can_checkpoint(e, &why))
+		error_set(err, ERR_INVALID, "live migration: not possible on this node: %s", why);
+	else if (task->spec->container && task->spec->container->tty)
+		error_set(err, ERR_INVALID, "live migration: a container with a terminal (tty) cannot be moved");
+	else if (bundle_host_network(task, &host_network, err) == 0 && host_network)
+		error_set(err, ERR_INVALID, "live migration: a container in the host's network cannot be moved");
+}
+
+static void check_create(struct exec *e, const pb_task *task, bool taken, struct error *err)
+{
 	if (!id_valid(task->id))
 		error_set(err, ERR_INVALID,
 			  "task id \"%.64s\": accepted are %d characters of [0-9a-z]", task->id,
@@ -169,10 +182,8 @@ static void check_create(struct exec *e, const pb_task *task, bool taken, struct
 		error_set(err, ERR_UNAVAILABLE, "no container runtime works on this node%s%s",
 			  e->probe.errors.n ? ": " : "",
 			  e->probe.errors.n ? e->probe.errors.v[0] : "");
-	else if (task->spec && task->spec->live_migrate && !exec_can_checkpoint(e, &why))
-		error_set(err, ERR_INVALID, "live migration: not possible on this node: %s", why);
-	else if (task->spec && task->spec->live_migrate && task->spec->container && task->spec->container->tty)
-		error_set(err, ERR_INVALID, "live migration: a container with a terminal (tty) cannot be moved");
+	else if (task->spec && task->spec->live_migrate)
+		check_movable(e, task, err);
 }
 
 static const char *runtime_for(const struct exec *e, const pb_task *task)

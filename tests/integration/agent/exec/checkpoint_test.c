@@ -159,7 +159,7 @@ static void refusals_of_a_node_that_cannot(void **state)
 	box_fini(&x);
 }
 
-static void a_terminal_is_refused(void **state)
+static void a_terminal_and_the_hosts_network_are_refused(void **state)
 {
 	struct box x;
 
@@ -169,6 +169,11 @@ static void a_terminal_is_refused(void **state)
 	box_create(&x);
 	assert_int_equal(x.err.code, ERR_INVALID);
 	assert_non_null(strstr(x.err.msg, "terminal"));
+	x.task->spec->container->tty = false;
+	pb_set_str(&x.task->spec->network, "host");
+	box_create(&x);
+	assert_int_equal(x.err.code, ERR_INVALID);
+	assert_non_null(strstr(x.err.msg, "host's network"));
 	box_fini(&x);
 }
 
@@ -589,7 +594,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(features, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals_of_a_node_that_cannot, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_terminal_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_terminal_and_the_hosts_network_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(freeze_and_thaw, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_frozen_one_ends_for_good, setup, teardown),
 		cmocka_unit_test_setup_teardown(freezing_what_does_not_run, setup, teardown),

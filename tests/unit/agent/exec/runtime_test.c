@@ -85,6 +85,26 @@ static void conmon_line(void **state)
 	assert_true(strv_has(&argv, "--runtime-arg=/r"));
 	assert_true(strv_has(&argv, "--container-pidfile=/run/id1/pid"));
 	assert_true(strv_has(&argv, "k8s-file:logs/log"));
+	assert_false(strv_has(&argv, "--restore"));
+}
+
+static void conmon_line_of_a_restore(void **state)
+{
+	const struct conmon_args args = {.conmon = "/usr/bin/conmon",
+					 .runtime = "/usr/sbin/runc",
+					 .root = "/r",
+					 .id = "id1",
+					 .bundle = "/s/tasks/id1",
+					 .run_dir = "/run/id1",
+					 .restore = "/s/images/3"};
+	_cleanup_strv_ struct strv argv = {0};
+
+	runtime_conmon_args(&argv, &args);
+	assert_true(strv_has(&argv, "--restore"));
+	assert_true(strv_has(&argv, "/s/images/3"));
+	assert_true(strv_has(&argv, "--runtime-opt=--tcp-established"));
+	assert_true(strv_has(&argv, "--runtime-opt=--file-locks"));
+	assert_true(strv_has(&argv, "--runtime-arg=--root"));
 }
 
 int main(void)
@@ -94,6 +114,7 @@ int main(void)
 		cmocka_unit_test(sync_pipe),
 		cmocka_unit_test(versions_and_states),
 		cmocka_unit_test(conmon_line),
+		cmocka_unit_test(conmon_line_of_a_restore),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
