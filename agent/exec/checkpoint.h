@@ -15,8 +15,9 @@
  *   container_remove(), or container_thaw() if the target has given up
  *
  * What the dump leaves: the processes stay where they are, frozen, with all of their memory and sockets. container_thaw()
- * lets them go on as if nothing had been; established TCP connections too, as long as their interface was cut before the
- * dump (criu takes their queues out and puts them back) and nobody else has spoken for them. One operation at a time per container;
+ * lets them go on as if nothing had been; established TCP connections too (seen with Debian 12's kernel and criu 3.17.1: a client
+ * over a cut and rejoined veth, and one on the loopback interface, lose and repeat no byte), as long as nobody else has spoken for
+ * them meanwhile: the other copy must not have had a network. One operation at a time per container;
  * another one meanwhile ends with ERR_PRECONDITION. Loop thread; every callback exactly once, never inside the call.
  */
 #pragma once
