@@ -54,6 +54,18 @@ struct conn *ctl_conn(struct ctl *ctl)
 	return ctl->conn;
 }
 
+enum ctl_exit ctl_list(struct ctl *ctl, enum conn_end end, const char *method, const struct verb *verb, const struct list_flags *flags,
+		       struct listing *l, void *ret_reply, struct error *err)
+{
+	_cleanup_pb_ Skein__ListRequest *request = pb_new(&skein__list_request__descriptor);
+
+	if (list_prepare(l, verb, flags, &request->n_filters, &request->filters, err) < 0)
+		return CTL_USAGE;
+	if (conn_call(ctl_conn(ctl), end, method, request, CONN_TIMEOUT_MS, ret_reply, err) < 0)
+		return CTL_FAILED;
+	return CTL_OK;
+}
+
 enum ctl_exit ctl_for_each_ref(struct ctl *ctl, const char *method, const struct strv *refs, struct error *err)
 {
 	enum ctl_exit status = CTL_OK;

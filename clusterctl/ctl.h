@@ -1,7 +1,9 @@
 /* ctl - the running program: global flags, the connection, output habits. */
 #pragma once
-#include "common/options.h"
+#include "conn.h"
 #include "verbs.h"
+
+#include "common/options.h"
 
 #include <uv.h>
 
@@ -27,6 +29,13 @@ enum ctl_exit ctl_usage(struct error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 struct conn *ctl_conn(struct ctl *ctl);
+
+/*
+ * The beginning of every `ls`: the listing, and what a method of the manager or of the agent that takes a ListRequest answers.
+ * *ret_reply is its answer (pb_free). Wrong flags (CTL_USAGE) are found before anybody is asked.
+ */
+enum ctl_exit ctl_list(struct ctl *ctl, enum conn_end end, const char *method, const struct verb *verb, const struct list_flags *flags,
+		       struct listing *l, void *ret_reply, struct error *err);
 
 /* Call a manager's method that takes a RefRequest for each of refs; those done are printed. Every one is tried; the last
  * refusal is the one returned, earlier ones are warnings. */

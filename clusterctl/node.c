@@ -130,15 +130,12 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 {
 	const struct list_flags *f = flags;
 	_cleanup_listing_ struct listing l = {0};
-	_cleanup_pb_ Skein__ListRequest *request = pb_new(&skein__list_request__descriptor);
 	_cleanup_pb_ Skein__ListNodesResponse *reply = NULL;
 	_cleanup_free_ char *self = NULL;
+	enum ctl_exit asked = ctl_list(ctl, CONN_MANAGER, "ListNodes", verb, f, &l, &reply, err);
 
-	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
-		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListNodes", request, CONN_TIMEOUT_MS, &reply,
-		      err) < 0)
-		return CTL_FAILED;
+	if (asked != CTL_OK)
+		return asked;
 	self = own_id(ctl);
 	for (size_t i = 0; i < reply->n_nodes; i++)
 		add_node(&l, reply->nodes[i], reply->leader_id, self, f);

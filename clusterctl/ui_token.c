@@ -60,14 +60,12 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 {
 	const struct list_flags *f = flags;
 	_cleanup_listing_ struct listing l = {0};
-	_cleanup_pb_ Skein__ListRequest *request = pb_new(&skein__list_request__descriptor);
 	_cleanup_pb_ Skein__ListUiTokensResponse *reply = NULL;
 	int64_t now = clock_wall_ns();
+	enum ctl_exit asked = ctl_list(ctl, CONN_MANAGER, "ListUiTokens", verb, f, &l, &reply, err);
 
-	if (list_prepare(&l, verb, f, &request->n_filters, &request->filters, err) < 0)
-		return CTL_USAGE;
-	if (conn_call(ctl_conn(ctl), CONN_MANAGER, "ListUiTokens", request, CONN_TIMEOUT_MS, &reply, err) < 0)
-		return CTL_FAILED;
+	if (asked != CTL_OK)
+		return asked;
 	for (size_t i = 0; i < reply->n_tokens; i++) {
 		const pb_ui_token *token = reply->tokens[i];
 		_cleanup_free_ char *created = text_ago(token->meta ? token->meta->created_at : 0, now);
