@@ -88,95 +88,96 @@ static void defaults_are_swarms(void **state)
 }
 
 /* Where a flag lands: a path into the spec's JSON, and the value there. */
+/* What is typed -> a field of the spec, and its value; NULL: it is there. '~' in a word is a blank. */
+static const struct created {
+	const char *line, *path, *want;
+} created[] = {
+	{"--name web i", "name", "web"},
+	{"--replicas 5 i", "replicated.replicas", "5"},
+	{"--mode global i", "global", "{}"},
+	{"i sh -c x~--name~y", "task.container.args", "[\"sh\", \"-c\", \"x --name y\"]"},
+	{"-e A=1 --env B=2 -e A=3 i", "task.container.env", "[\"A=3\", \"B=2\"]"},
+	{"-l a=b --label c i", "labels", "{\"a\": \"b\", \"c\": \"\"}"},
+	{"--container-label a=b i", "task.container.labels", "{\"a\": \"b\"}"},
+	{"--hostname h i", "task.container.hostname", "h"},
+	{"-u 1:2 i", "task.container.user", "1:2"},
+	{"--group wheel --group wheel i", "task.container.groups", "[\"wheel\"]"},
+	{"-w /srv i", "task.container.dir", "/srv"},
+	{"--entrypoint sh~-c~'a~b' i", "task.container.command", "[\"sh\", \"-c\", \"a b\"]"},
+	{"-t i", "task.container.tty", "true"},
+	{"--init i", "task.container.init", "true"},
+	{"--read-only i", "task.container.read_only", "true"},
+	{"--stop-signal SIGINT i", "task.container.stop_signal", "SIGINT"},
+	{"--stop-grace-period 0s i", "task.container.stop_grace_period", "0"},
+	{"--health-cmd 'nc~-z~localhost~80' i", "task.container.health.test", "[\"CMD-SHELL\", \"'nc -z localhost 80'\"]"},
+	{"--health-interval 5s i", "task.container.health.interval", "5000000000"},
+	{"--health-interval 5s i", "task.container.health.test", "[]"},
+	{"--health-timeout 500ms i", "task.container.health.timeout_text", "500ms"},
+	{"--health-retries 5 i", "task.container.health.retries", "5"},
+	{"--health-start-period 1m i", "task.container.health.start_period_text", "1m0s"},
+	{"--health-start-interval 1s i", "task.container.health.start_interval", "1000000000"},
+	{"--no-healthcheck i", "task.container.health.test", "[\"NONE\"]"},
+	{"--ready-wait 0s i", "task.container.ready_wait", "0"},
+	{"--ulimit nofile=1:2 i", "task.container.ulimits", "[{\"name\": \"nofile\", \"soft\": 1, \"hard\": 2}]"},
+	{"--sysctl net.x=1 i", "task.container.sysctls", "{\"net.x\": \"1\"}"},
+	{"--cap-add net_admin i", "task.container.cap_add", "[\"CAP_NET_ADMIN\"]"},
+	{"--cap-drop ALL i", "task.container.cap_drop", "[\"ALL\"]"},
+	{"--oom-score-adj -500 i", "task.container.oom_score_adj", "-500"},
+	{"--limit-cpu 1.5 i", "task.resources.limits.cpu_nano", "1500000000"},
+	{"--limit-memory 64m i", "task.resources.limits.mem_bytes", "67108864"},
+	{"--limit-pids 10 i", "task.resources.limits.pids", "10"},
+	{"--reserve-cpu .5 i", "task.resources.reservations.cpu_nano", "500000000"},
+	{"--reserve-memory 1g i", "task.resources.reservations.mem_bytes", "1073741824"},
+	{"--constraint node.role==worker i", "task.placement.constraints", "[\"node.role==worker\"]"},
+	{"--placement-pref spread=node.labels.r i", "task.placement.spread", "[\"node.labels.r\"]"},
+	{"--replicas-max-per-node 2 i", "task.placement.max_replicas_per_node", "2"},
+	{"--restart-condition on-failure i", "task.restart.condition", "on-failure"},
+	{"--restart-delay 0s i", "task.restart.delay", "0"},
+	{"--restart-max-attempts 3 i", "task.restart.max_attempts", "3"},
+	{"--restart-window 1m i", "task.restart.window_text", "1m0s"},
+	{"--network host i", "task.network", "host"},
+	{"--network none i", "task.network", "none"},
+	{"--network bridge i", "task.network", "bridge"},
+	{"--network front --network name=back,alias=db i", "task.networks",
+	 "[{\"network_id\": \"front\", \"network_name\": \"\", \"aliases\": [], \"ipv4\": \"\", \"ipv6\": \"\"}, "
+	 "{\"network_id\": \"back\", \"network_name\": \"\", \"aliases\": [\"db\"], \"ipv4\": \"\", \"ipv6\": \"\"}]"},
+	{"--network front i", "task.network", ""},
+	{"--endpoint-mode dnsrr i", "endpoint.mode", "dnsrr"},
+	{"-p 8080:80 i", "endpoint.ports",
+	 "[{\"protocol\": \"tcp\", \"target\": 80, \"published\": 8080, \"mode\": \"ingress\", \"host_ip\": \"\"}]"},
+	{"--dns 10.0.0.53 --dns FD00::53 i", "task.container.dns_servers", "[\"10.0.0.53\", \"fd00::53\"]"},
+	{"--dns-search example.com i", "task.container.dns_search", "[\"example.com\"]"},
+	{"--dns-option ndots:2 i", "task.container.dns_options", "[\"ndots:2\"]"},
+	{"--host db:10.0.0.5 i", "task.container.hosts", "[\"10.0.0.5 db\"]"},
+	{"--update-parallelism 0 i", "update.parallelism", "0"},
+	{"--update-delay 2s i", "update.delay_text", "2s"},
+	{"--update-order start-first i", "update.order", "start-first"},
+	{"--update-monitor 0s i", "update.monitor", "0"},
+	{"--update-failure-action rollback i", "update.failure_action", "rollback"},
+	{"--update-max-failure-ratio 0.5 i", "update.max_failure_ratio", "0.5"},
+	{"--rollback-parallelism 4 i", "rollback.parallelism", "4"},
+	{"--rollback-failure-action continue i", "rollback.failure_action", "continue"},
+	{"--mount type=tmpfs,target=/t i", "task.container.mounts", NULL},
+	{"r.example:5000/a/b@sha256:0123456789012345678901234567890123456789012345678901234567890123", "task.container.image_digest",
+	 "sha256:0123456789012345678901234567890123456789012345678901234567890123"},
+};
+
 static void flags_of_create(void **state)
 {
-	static const struct {
-		const char *line, *path, *want;
-	} cases[] = {
-		{"--name web i", "name", "web"},
-		{"--replicas 5 i", "replicated.replicas", "5"},
-		{"--mode global i", "global", "{}"},
-		{"i sh -c x~--name~y", "task.container.args", "[\"sh\", \"-c\", \"x --name y\"]"},
-		{"-e A=1 --env B=2 -e A=3 i", "task.container.env", "[\"A=3\", \"B=2\"]"},
-		{"-l a=b --label c i", "labels", "{\"a\": \"b\", \"c\": \"\"}"},
-		{"--container-label a=b i", "task.container.labels", "{\"a\": \"b\"}"},
-		{"--hostname h i", "task.container.hostname", "h"},
-		{"-u 1:2 i", "task.container.user", "1:2"},
-		{"--group wheel --group wheel i", "task.container.groups", "[\"wheel\"]"},
-		{"-w /srv i", "task.container.dir", "/srv"},
-		{"--entrypoint sh~-c~'a~b' i", "task.container.command", "[\"sh\", \"-c\", \"a b\"]"},
-		{"-t i", "task.container.tty", "true"},
-		{"--init i", "task.container.init", "true"},
-		{"--read-only i", "task.container.read_only", "true"},
-		{"--stop-signal SIGINT i", "task.container.stop_signal", "SIGINT"},
-		{"--stop-grace-period 0s i", "task.container.stop_grace_period", "0"},
-		{"--health-cmd 'nc~-z~localhost~80' i", "task.container.health.test", "[\"CMD-SHELL\", \"'nc -z localhost 80'\"]"},
-		{"--health-interval 5s i", "task.container.health.interval", "5000000000"},
-		{"--health-interval 5s i", "task.container.health.test", "[]"},
-		{"--health-timeout 500ms i", "task.container.health.timeout_text", "500ms"},
-		{"--health-retries 5 i", "task.container.health.retries", "5"},
-		{"--health-start-period 1m i", "task.container.health.start_period_text", "1m0s"},
-		{"--health-start-interval 1s i", "task.container.health.start_interval", "1000000000"},
-		{"--no-healthcheck i", "task.container.health.test", "[\"NONE\"]"},
-		{"--ready-wait 0s i", "task.container.ready_wait", "0"},
-		{"--ulimit nofile=1:2 i", "task.container.ulimits", "[{\"name\": \"nofile\", \"soft\": 1, \"hard\": 2}]"},
-		{"--sysctl net.x=1 i", "task.container.sysctls", "{\"net.x\": \"1\"}"},
-		{"--cap-add net_admin i", "task.container.cap_add", "[\"CAP_NET_ADMIN\"]"},
-		{"--cap-drop ALL i", "task.container.cap_drop", "[\"ALL\"]"},
-		{"--oom-score-adj -500 i", "task.container.oom_score_adj", "-500"},
-		{"--limit-cpu 1.5 i", "task.resources.limits.cpu_nano", "1500000000"},
-		{"--limit-memory 64m i", "task.resources.limits.mem_bytes", "67108864"},
-		{"--limit-pids 10 i", "task.resources.limits.pids", "10"},
-		{"--reserve-cpu .5 i", "task.resources.reservations.cpu_nano", "500000000"},
-		{"--reserve-memory 1g i", "task.resources.reservations.mem_bytes", "1073741824"},
-		{"--constraint node.role==worker i", "task.placement.constraints", "[\"node.role==worker\"]"},
-		{"--placement-pref spread=node.labels.r i", "task.placement.spread", "[\"node.labels.r\"]"},
-		{"--replicas-max-per-node 2 i", "task.placement.max_replicas_per_node", "2"},
-		{"--restart-condition on-failure i", "task.restart.condition", "on-failure"},
-		{"--restart-delay 0s i", "task.restart.delay", "0"},
-		{"--restart-max-attempts 3 i", "task.restart.max_attempts", "3"},
-		{"--restart-window 1m i", "task.restart.window_text", "1m0s"},
-		{"--network host i", "task.network", "host"},
-		{"--network none i", "task.network", "none"},
-		{"--network bridge i", "task.network", "bridge"},
-		{"--network front --network name=back,alias=db i", "task.networks",
-		 "[{\"network_id\": \"front\", \"network_name\": \"\", \"aliases\": [], \"ipv4\": \"\", \"ipv6\": \"\"}, "
-		 "{\"network_id\": \"back\", \"network_name\": \"\", \"aliases\": [\"db\"], \"ipv4\": \"\", \"ipv6\": \"\"}]"},
-		{"--network front i", "task.network", ""},
-		{"--endpoint-mode dnsrr i", "endpoint.mode", "dnsrr"},
-		{"-p 8080:80 i", "endpoint.ports",
-		 "[{\"protocol\": \"tcp\", \"target\": 80, \"published\": 8080, \"mode\": \"ingress\", \"host_ip\": \"\"}]"},
-		{"--dns 10.0.0.53 --dns FD00::53 i", "task.container.dns_servers", "[\"10.0.0.53\", \"fd00::53\"]"},
-		{"--dns-search example.com i", "task.container.dns_search", "[\"example.com\"]"},
-		{"--dns-option ndots:2 i", "task.container.dns_options", "[\"ndots:2\"]"},
-		{"--host db:10.0.0.5 i", "task.container.hosts", "[\"10.0.0.5 db\"]"},
-		{"--update-parallelism 0 i", "update.parallelism", "0"},
-		{"--update-delay 2s i", "update.delay_text", "2s"},
-		{"--update-order start-first i", "update.order", "start-first"},
-		{"--update-monitor 0s i", "update.monitor", "0"},
-		{"--update-failure-action rollback i", "update.failure_action", "rollback"},
-		{"--update-max-failure-ratio 0.5 i", "update.max_failure_ratio", "0.5"},
-		{"--rollback-parallelism 4 i", "rollback.parallelism", "4"},
-		{"--rollback-failure-action continue i", "rollback.failure_action", "continue"},
-		{"--mount type=tmpfs,target=/t i", "task.container.mounts", NULL},
-		{"r.example:5000/a/b@sha256:0123456789012345678901234567890123456789012345678901234567890123", "task.container.image_digest",
-		 "sha256:0123456789012345678901234567890123456789012345678901234567890123"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(created); i++) {
 		struct error err = ERROR_INIT;
-		_cleanup_pb_ pb_service_spec *spec = create(cases[i].line, &err);
+		_cleanup_pb_ pb_service_spec *spec = create(created[i].line, &err);
 		_cleanup_free_ char *text = NULL;
 		json_t *json, *at, *value;
 
 		if (!spec)
-			fail_msg("%s: %s", cases[i].line, err.msg);
+			fail_msg("%s: %s", created[i].line, err.msg);
 		json = pb_json(&spec->base);
-		value = pb_json_path(json, cases[i].path, &at);
+		value = pb_json_path(json, created[i].path, &at);
 		assert_non_null(value);
 		text = pb_json_text(value);
-		if (cases[i].want && strcmp(text, cases[i].want) != 0)
-			fail_msg("%s: %s is %s, not %s", cases[i].line, cases[i].path, text, cases[i].want);
+		if (created[i].want && strcmp(text, created[i].want) != 0)
+			fail_msg("%s: %s is %s, not %s", created[i].line, created[i].path, text, created[i].want);
 		json_decref(json);
 	}
 }
