@@ -52,14 +52,6 @@ static inline Skein__ServiceResponse *update(struct serve *s, const char *ref, u
 	return ask(s, "UpdateService", &request, err);
 }
 
-static inline void *ask_ref(struct serve *s, const char *method, const char *ref, struct error *err)
-{
-	Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
-
-	request.ref = (char *)ref;
-	return ask(s, method, &request, err);
-}
-
 static inline void put_manager(struct serve *s, const char *id)
 {
 	pb_node *n = new_node(id);

@@ -107,6 +107,35 @@ static inline int serve_setup(void **state)
 		wait_for(s, (s)->flag);                                                            \
 	} while (0)
 
+/* Port 7946 of an agent that the test plays: a node that is READY, whose Peer service is these methods. */
+static inline struct rpc_server *serve_peer_open(struct serve *s, const char *id, const struct rpc_method *methods, size_t n,
+						 void *data, int *ret_port)
+{
+	struct rpc_creds *creds = creds_of(s, id, "worker");
+	struct rpc_server *server = rpc_server_new(s->rpc, creds);
+	struct error err = ERROR_INIT;
+	pb_node *node = new_node(id);
+	int port;
+
+	rpc_creds_unref(creds);
+	rpc_server_add_service(server, &skein__peer__descriptor, methods, n, data);
+	if (rpc_server_listen(server, "127.0.0.1:0", 0, &port, &err) < 0)
+		fail_msg("%s", err.msg);
+	rpc_server_start(server);
+	node->status->state = (Skein__NodeState)NODE_READY;
+	pb_set_str(&node->status->address, "127.0.0.1");
+	node->peer_port = (uint32_t)port;
+	put(s, KIND_NODE, node);
+	if (ret_port)
+		*ret_port = port;
+	return server;
+}
+
+static inline void serve_peer_close(struct serve *s, struct rpc_server *server)
+{
+	serve_close_one(s, rpc_server_close(server, serve_on_flag, &s->flag));
+}
+
 static inline int serve_teardown(void **state)
 {
 	struct serve *s = *state;

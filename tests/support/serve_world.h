@@ -219,3 +219,11 @@ static inline void *ask(struct serve *s, const char *method, const void *request
 	rpc_channel_close(channel);
 	return msg;
 }
+
+static inline void *ask_ref(struct serve *s, const char *method, const char *ref, struct error *err)
+{
+	Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
+
+	request.ref = (char *)ref;
+	return ask(s, method, &request, err);
+}

@@ -92,29 +92,13 @@ static const struct rpc_method peer_methods[] = {
 /* A node "id" whose agent answers; its Node object says where. */
 static void peer_open(struct serve *s, struct peer *p, const char *id)
 {
-	struct rpc_creds *creds = creds_of(s, id, "worker");
-	struct error err = ERROR_INIT;
-	pb_node *n = new_node(id);
-
 	p->s = s;
-	p->server = rpc_server_new(s->rpc, creds);
-	rpc_creds_unref(creds);
-	rpc_server_add_service(p->server, &skein__peer__descriptor, peer_methods,
-			       ARRAY_SIZE(peer_methods), p);
-	if (rpc_server_listen(p->server, "127.0.0.1:0", 0, &p->port, &err) < 0)
-		fail_msg("%s", err.msg);
-	rpc_server_start(p->server);
-	n->status->state = (Skein__NodeState)NODE_READY;
-	pb_set_str(&n->status->address, "127.0.0.1");
-	n->peer_port = (uint32_t)p->port;
-	put(s, KIND_NODE, n);
+	p->server = serve_peer_open(s, id, peer_methods, ARRAY_SIZE(peer_methods), p, &p->port);
 }
 
 static void peer_close(struct peer *p)
 {
-	struct serve *s = p->s;
-
-	serve_close_one(s, rpc_server_close(p->server, serve_on_flag, &s->flag));
+	serve_peer_close(p->s, p->server);
 }
 
 static void put_service(struct serve *s)

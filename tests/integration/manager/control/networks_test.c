@@ -11,14 +11,6 @@
 
 /* ---------------------------------------------------------------- short forms */
 
-static void *ask_ref(struct serve *s, const char *method, const char *ref, struct error *err)
-{
-	Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
-
-	request.ref = (char *)ref;
-	return ask(s, method, &request, err);
-}
-
 static Skein__NetworkResponse *create(struct serve *s, const char *name, const char *subnet,
 				      struct error *err)
 {
@@ -430,27 +422,7 @@ static const struct rpc_method peer_methods[] = {
 
 static void peer_open(struct serve *s, struct peer *p, const char *id)
 {
-	struct rpc_creds *creds = creds_of(s, id, "worker");
-	struct error err = ERROR_INIT;
-	pb_node *n = new_node(id);
-	int port;
-
-	p->server = rpc_server_new(s->rpc, creds);
-	rpc_creds_unref(creds);
-	rpc_server_add_service(p->server, &skein__peer__descriptor, peer_methods,
-			       ARRAY_SIZE(peer_methods), p);
-	if (rpc_server_listen(p->server, "127.0.0.1:0", 0, &port, &err) < 0)
-		fail_msg("%s", err.msg);
-	rpc_server_start(p->server);
-	n->status->state = (Skein__NodeState)NODE_READY;
-	pb_set_str(&n->status->address, "127.0.0.1");
-	n->peer_port = (uint32_t)port;
-	put(s, KIND_NODE, n);
-}
-
-static void peer_close(struct serve *s, struct peer *p)
-{
-	serve_close_one(s, rpc_server_close(p->server, serve_on_flag, &s->flag));
+	p->server = serve_peer_open(s, id, peer_methods, ARRAY_SIZE(peer_methods), p, NULL);
 }
 
 struct checker {
@@ -545,8 +517,8 @@ static void check_asks_every_node(void **state)
 	assert_int_equal(lost.err.code, ERR_NOT_FOUND);
 	assert_int_equal(p1.calls, 1);
 	checker_fini(&lost);
-	peer_close(s, &p1);
-	peer_close(s, &p2);
+	serve_peer_close(s, p1.server);
+	serve_peer_close(s, p2.server);
 }
 
 /* A node that cannot be reached is an answer; a client that goes away ends what is under way. */
@@ -557,7 +529,7 @@ static void check_survives_nodes_and_clients(void **state)
 	struct checker k = {0}, left = {0};
 
 	peer_open(s, &gone, "n1");
-	peer_close(s, &gone);
+	serve_peer_close(s, gone.server);
 	check(s, &k, "", false);
 	wait_for(s, k.done);
 	assert_int_equal(k.err.code, ERR_OK);
@@ -570,7 +542,7 @@ static void check_survives_nodes_and_clients(void **state)
 	rpc_call_cancel(left.call);
 	wait_for(s, left.done && !silent.open);
 	checker_fini(&left);
-	peer_close(s, &silent);
+	serve_peer_close(s, silent.server);
 }
 
 int main(void)

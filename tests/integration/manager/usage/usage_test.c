@@ -37,26 +37,12 @@ static const struct rpc_method methods[] = {
 
 static void play(struct serve *s, struct player *p, const char *id)
 {
-	struct rpc_creds *creds = creds_of(s, id, "worker");
-	struct error err = ERROR_INIT;
-	pb_node *n = new_node(id);
-	int port;
-
-	p->server = rpc_server_new(s->rpc, creds);
-	rpc_creds_unref(creds);
-	rpc_server_add_service(p->server, &skein__peer__descriptor, methods, ARRAY_SIZE(methods), p);
-	if (rpc_server_listen(p->server, "127.0.0.1:0", 0, &port, &err) < 0)
-		fail_msg("%s", err.msg);
-	rpc_server_start(p->server);
-	n->status->state = (Skein__NodeState)NODE_READY;
-	pb_set_str(&n->status->address, "127.0.0.1");
-	n->peer_port = (uint32_t)port;
-	put(s, KIND_NODE, n);
+	p->server = serve_peer_open(s, id, methods, ARRAY_SIZE(methods), p, NULL);
 }
 
 static void leave(struct serve *s, struct player *p)
 {
-	serve_close_one(s, rpc_server_close(p->server, serve_on_flag, &s->flag));
+	serve_peer_close(s, p->server);
 }
 
 /* A sample with a task of the node's own, told twice, and one of another's; it claims to be somebody else. */
