@@ -19,6 +19,7 @@
 #define BYTES_MAX ((size_t)1 << 20)
 #define REQUIRES_MAX 100
 #define IN_FLIGHT_MAX 16
+#define LOOKS_MAX 32 /* versions of an object that others may have written since */
 #define PATIENCE_MS 1000         /* for the first answer, doubled each time; see etcd_txn_within() */
 #define GIVE_UP_MS 6000
 #define PAUSE_MS 50              /* from one sending to the next */
@@ -53,6 +54,7 @@ struct commit {
 	size_t n_whole;
 	size_t first, next;      /* units of the chunk under way */
 	unsigned resent;         /* so often the chunk was sent again: each sending may have been applied */
+	unsigned looks;          /* so many versions back its first object was looked at */
 	int64_t sent_ns;         /* last */
 	int64_t give_up_ns;      /* the chunk is not sent again behind this */
 	int64_t resend_ns;       /* 0 = it is not due to be sent again */
@@ -367,15 +369,33 @@ static void applied(struct commit *c, uint64_t revision)
 		decided(c);
 }
 
+static void on_first_unit(void *data, const struct etcd_range_result *result, const struct error *err);
+
 /*
  * The second sending found something changed: by the first? A chunk is applied as a whole, and no two writers put the
- * same bytes (ids, times): its first object tells.
+ * same bytes (ids, times): its first object tells, as it was when it was changed first. Others may have changed it since: the leader
+ * does so with what it has just been given.
+ *   at  etcd's revision to look at; 0 = now
  */
+static void look_at_first_unit(struct commit *c, uint64_t at)
+{
+	c->request = etcd_range(c->store->etcd, c->units[c->first].key, NULL, at, 0, on_first_unit, c);
+}
+
+/* The revision at which its version before this one can be seen; 0 = there is none behind the one that we started from. */
+static uint64_t version_before(const struct etcd_kv *kv, const struct unit *u)
+{
+	if (kv->mod_revision <= kv->create_revision || kv->mod_revision <= u->revision + 1)
+		return 0;
+	return u->revision ? kv->mod_revision - 1 : kv->create_revision;
+}
+
 static void on_first_unit(void *data, const struct etcd_range_result *result, const struct error *err)
 {
 	struct commit *c = data;
 	const struct unit *u = &c->units[c->first];
 	const struct etcd_kv *kv;
+	uint64_t before;
 
 	c->request = NULL;
 	if (c->store->closer.closing)
@@ -386,11 +406,15 @@ static void on_first_unit(void *data, const struct etcd_range_result *result, co
 		return;
 	}
 	kv = result->n ? &result->kvs[0] : NULL;
+	before = kv && u->value && c->looks < LOOKS_MAX ? version_before(kv, u) : 0;
 	if (!kv && !u->value) {
 		applied(c, c->revision);
 	} else if (kv && u->value && kv->value_len == u->value_len &&
 		   memcmp(kv->value, u->value, u->value_len) == 0) {
 		applied(c, kv->mod_revision);
+	} else if (before) {
+		c->looks++;
+		look_at_first_unit(c, before);
 	} else {
 		c->asking = c->first;
 		find_conflict(c);
@@ -447,7 +471,7 @@ static void on_txn(void *data, const struct etcd_txn_result *result, const struc
 		c->revision = MAX(c->revision, result->revision);
 		c->asking = c->first;
 		if (c->resent && c->first < c->next)
-			c->request = etcd_range(c->store->etcd, c->units[c->first].key, NULL, 0, 0, on_first_unit, c);
+			look_at_first_unit(c, 0);
 		else
 			find_conflict(c);
 	}
@@ -512,6 +536,7 @@ static void commit_send(struct commit *c)
 	}
 	c->first = c->next;
 	c->resent = 0;
+	c->looks = 0;
 	c->give_up_ns = clock_mono_ns() + GIVE_UP_MS * NS_PER_MS;
 	/* With many requires a chunk still takes what etcd allows. */
 	c->next += chunk_len(c, c->first, chunked && c->n_requires < CHUNK_MAX / 2 ? CHUNK_MAX : TXN_MAX);

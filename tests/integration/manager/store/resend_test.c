@@ -313,12 +313,20 @@ static void each_chunk_has_its_own_second_sending(void **state)
 	node_close(&a);
 }
 
+static uint64_t wanted_version;
+
+static bool has_version(void *data)
+{
+	return view_service(store_view(((struct node *)data)->store), "s1")->spec_version == wanted_version;
+}
+
 static bool knows_service(void *data)
 {
 	return view_service(store_view(((struct node *)data)->store), "s1") != NULL;
 }
 
-static void what_somebody_changed_since_is_a_conflict(void **state)
+/* The leader completes what it has just been given: before the second sending finds it. */
+static void what_was_applied_and_then_changed_is_a_success(void **state)
 {
 	struct result r = {0};
 	struct node a, b;
@@ -337,10 +345,52 @@ static void what_somebody_changed_since_is_a_conflict(void **state)
 	succeeds(&b, t, 0);
 	assert_false(r.done);
 	assert_true(loop_until_set(&loop, &r.done));
-	assert_int_equal(r.err.code, ERR_CONFLICT);
+	assert_string_equal(r.err.msg, "");
 	assert_int_equal(view_service(store_view(a.store), "s1")->spec_version, 9);
+
+	/* A change that others have changed twice since. */
+	keep_back(1);
+	r = (struct result){0};
+	t = txn_begin(store_view(a.store));
+	stage_version(t, 10);
+	store_commit(a.store, t, 0, on_commit, &r);
+	assert_true(loop_until(&loop, was_kept_back, NULL));
+	for (uint64_t version = 11; version <= 12; version++) {
+		wanted_version = version - 1;
+		assert_true(loop_until(&loop, has_version, &b));
+		t = txn_begin(store_view(b.store));
+		stage_version(t, version);
+		succeeds(&b, t, 0);
+	}
+	assert_false(r.done);
+	assert_true(loop_until_set(&loop, &r.done));
+	assert_string_equal(r.err.msg, "");
+	assert_int_equal(view_service(store_view(a.store), "s1")->spec_version, 12);
 	node_close(&a);
 	node_close(&b);
+}
+
+/* What was refused unheard is refused again. */
+static void what_was_refused_unheard_is_refused(void **state)
+{
+	struct result r = {0};
+	struct node a;
+	struct txn *t;
+
+	node_open(&a, proxy.endpoint, "/refused");
+	keep_back(0);
+	t = txn_begin(store_view(a.store));
+	txn_put(t, KIND_SERVICE, service("s1", "web"));
+	succeeds(&a, t, 0);
+	keep_back(1);
+	t = txn_begin(store_view(a.store));
+	txn_put(t, KIND_SERVICE, service("s2", "web"));
+	store_commit(a.store, t, 0, on_commit, &r);
+	assert_true(loop_until_set(&loop, &r.done));
+	assert_int_equal(proxy.kept_back, 1);
+	assert_int_equal(r.err.code, ERR_EXISTS);
+	assert_null(view_service(store_view(a.store), "s2"));
+	node_close(&a);
 }
 
 static int setup(void **state)
@@ -364,7 +414,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_applied_unheard_is_a_success),
 		cmocka_unit_test(each_chunk_has_its_own_second_sending),
-		cmocka_unit_test(what_somebody_changed_since_is_a_conflict),
+		cmocka_unit_test(what_was_applied_and_then_changed_is_a_success),
+		cmocka_unit_test(what_was_refused_unheard_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
