@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/migrate/migrate.h"
 #include "agent/net/net.h"
 #include "common/file.h"
 #include "common/hostport.h"
@@ -33,6 +34,7 @@ static void on_up(void *data, const char *manager)
 	net_begin(a->net);
 	worker_report_all(a->worker);
 	reporter_session(a->reporter, true);
+	migrate_report_all(a->migrate);
 	ops_session_up(a);
 }
 
@@ -235,7 +237,8 @@ static void on_identity_removed(void *data, const struct error *err)
 
 static int open_peer_server(struct agent *a, struct error *err)
 {
-	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec, .net = a->net, .usage = a->usage};
+	struct peer_options options = {.loop = a->loop, .images = a->images, .exec = a->exec, .net = a->net, .usage = a->usage,
+				       .migrate = a->migrate};
 	struct hostport hp = {.port = (uint16_t)a->config->peer_port};
 	char address[HOSTPORT_MAX];
 	struct image_fetcher fetcher;
@@ -316,6 +319,7 @@ int active_begin(struct agent *a, struct error *err)
 	id = identity_get(a->identity);
 	exec_set_node(a->exec, id->node_id, NULL);
 	net_set_node(a->net, id->node_id, id->address);
+	migrate_set_node(a->migrate, id->node_id, identity_creds(a->identity));
 	set_advertise(a);
 	if (open_peer_server(a, err) < 0)
 		return -1;
@@ -376,6 +380,7 @@ void active_end(struct agent *a, void (*done)(void *data), void *data)
 	closer_begin(&e->closer, on_all_closed, e);
 	reporter_session(a->reporter, false);
 	image_store_set_fetcher(a->images, &no_fetcher);
+	migrate_set_node(a->migrate, NULL, NULL);
 	if (a->session) {
 		closer_hold(&e->closer);
 		session_close(a->session, on_part_closed, e);

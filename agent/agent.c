@@ -2,6 +2,7 @@
 
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/migrate/migrate.h"
 #include "agent/net/net.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -128,6 +129,15 @@ static void begin_or_wait(struct agent *a)
 	} else {
 		log_info("inactive", kv_str("hint", "clusterctl init, or clusterctl join"));
 	}
+}
+
+/* Without a session it is said with the next one. */
+static void send_migration(void *data, const pb_migration_report *report)
+{
+	struct agent *a = data;
+
+	if (a->session)
+		session_send_migration(a->session, report);
 }
 
 static int open_local(struct agent *a, struct error *err);
@@ -268,6 +278,9 @@ static int open_parts(struct agent *a, struct error *err)
 		.loop = a->loop, .state_dir = c->state_dir, .run_dir = c->run_dir, .gateway_subnet = c->gateway_subnet,
 		.vxlan_port = (uint16_t)c->vxlan_port, .balancer = c->balancer,
 	};
+	struct migrate_options migrate_options = {
+		.loop = a->loop, .rpc = a->rpc, .state_dir = c->state_dir, .run_dir = c->run_dir, .report = send_migration, .data = a,
+	};
 	struct worker_options worker_options = {.loop = a->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = a};
 	struct local_options local_options = {.loop = a->loop, .tmp_dir = tmp, .ops = &agent_ops, .data = a};
 	struct usage_feed_options usage_options = {.loop = a->loop, .cgroup_parent = c->cgroup_parent};
@@ -291,6 +304,10 @@ static int open_parts(struct agent *a, struct error *err)
 	a->local = local_new(&local_options);
 	a->net = net_new(&net_options, on_net_probed, a); /* both find out beside each other what works here */
 	a->exec = exec_new(&exec_options, on_probed, a);
+	migrate_options.exec = a->exec;
+	migrate_options.net = a->net;
+	a->migrate = migrate_new(&migrate_options);
+	worker_options.migrate = a->migrate;
 	worker_options.exec = a->exec;
 	worker_options.net = a->net;
 	worker_options.images = a->images;
@@ -371,14 +388,21 @@ static void on_rpc_closed(void *data)
 	closer_end(&a->closer);
 }
 
+static void on_migrate_closed(void *data)
+{
+	struct agent *a = data;
+
+	task_stats_free(a->task_stats);
+	reporter_free(a->reporter);
+	rpc_close(a->rpc, on_rpc_closed, a);
+}
+
 static void on_db_closed(void *data)
 {
 	struct agent *a = data;
 
 	worker_free(a->worker);
-	task_stats_free(a->task_stats);
-	reporter_free(a->reporter);
-	rpc_close(a->rpc, on_rpc_closed, a);
+	migrate_close(a->migrate, on_migrate_closed, a);
 }
 
 static void on_images_closed(void *data)

@@ -22,6 +22,7 @@ struct agent {
 	struct exec *exec;
 	struct image_store *images;
 	struct net *net;
+	struct migrate *migrate;
 	struct taskdb *db;
 	struct reporter *reporter;
 	struct worker *worker;

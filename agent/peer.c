@@ -3,6 +3,8 @@
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
 #include "agent/metrics/usage_feed.h"
+#include "agent/migrate/frames.h"
+#include "agent/migrate/migrate.h"
 #include "agent/net/net.h"
 #include "common/digest.h"
 #include "common/id.h"
@@ -44,6 +46,7 @@ struct peer {
 	struct exec *exec;
 	struct net *net;
 	struct usage_feed *usage;
+	struct migrate *migrate;
 	unsigned max_transfers, active, waiting, checks, usages;
 	struct transfer_list queue;
 	struct closer closer;
@@ -415,6 +418,31 @@ static void on_usage(struct rpc_call *call, const ProtobufCMessage *msg, void *d
 	u->sub = usage_feed_subscribe(p->usage, on_sample, u);
 }
 
+/* ---------------------------------------------------------------- containers that come */
+
+static void on_move(struct rpc_call *call, const ProtobufCMessage *msg, void *data)
+{
+	struct peer *p = data;
+	struct error err;
+
+	if (p->migrate && !p->closer.closing) {
+		migrate_on_chunk(p->migrate, call, (const Skein__MoveChunk *)msg);
+		return;
+	}
+	error_set(&err, ERR_UNAVAILABLE, "no containers come to this node");
+	rpc_call_fail(call, &err);
+}
+
+static void on_move_half_close(struct rpc_call *call, void *data)
+{
+	migrate_on_half_close(call);
+}
+
+static void on_move_done(struct rpc_call *call, void *data)
+{
+	migrate_on_done(call);
+}
+
 /* ---------------------------------------------------------------- service */
 
 static const struct rpc_method methods[] = {
@@ -423,6 +451,8 @@ static const struct rpc_method methods[] = {
 	{"GetBlob", .on_message = on_get_blob, .on_drain = on_blob_drain, .on_done = on_blob_done,
 	 .allow = RPC_ROLE_WORKER | RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 	{"Usage", .on_message = on_usage, .on_done = on_usage_done, .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
+	{"Move", .on_message = on_move, .on_half_close = on_move_half_close, .on_done = on_move_done,
+	 .allow = RPC_ROLE_WORKER | RPC_ROLE_MANAGER, .max_request_bytes = FRAMES_MESSAGE_MAX},
 	{"CheckNet", .on_message = on_check_net, .on_done = on_check_gone, .allow = RPC_ROLE_MANAGER, .max_request_bytes = 4096},
 };
 
@@ -435,6 +465,7 @@ struct peer *peer_new(const struct peer_options *options)
 	p->exec = options->exec;
 	p->net = options->net;
 	p->usage = options->usage;
+	p->migrate = options->migrate;
 	p->max_transfers = options->max_transfers ? options->max_transfers : MAX_TRANSFERS;
 	TAILQ_INIT(&p->queue);
 	closer_init(&p->closer);

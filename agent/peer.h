@@ -1,6 +1,7 @@
 /*
  * peer - what this node serves to other nodes (proto/peer.proto): blobs of its images to every node, the logs
- * of its tasks, the state of its networks and what it uses to managers.
+ * of its tasks, the state of its networks and what it uses to managers; and it takes containers that come from
+ * other nodes.
  *
  * Answers are streamed as fast as the other end takes them; files are read on the uv pool. A few transfers run
  * at once, further ones wait in line.
@@ -10,6 +11,7 @@
 
 struct exec;
 struct image_store;
+struct migrate;
 struct net;
 struct peer;
 struct rpc_server;
@@ -21,6 +23,7 @@ struct peer_options {
 	struct exec *exec;           /* NULL: no logs */
 	struct net *net;             /* NULL: no networks */
 	struct usage_feed *usage;    /* NULL: nothing is measured */
+	struct migrate *migrate;     /* NULL: no container comes from another node */
 	unsigned max_transfers;      /* of blobs at once; 0 = 16 */
 };
 

@@ -381,6 +381,17 @@ int session_send_statuses(struct session *s, const Skein__StatusReports *batch)
 	return send_message(s, &msg);
 }
 
+int session_send_migration(struct session *s, const pb_migration_report *report)
+{
+	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;
+
+	if (!s->registered)
+		return -1;
+	msg.body_case = SKEIN__AGENT_MESSAGE__BODY_MIGRATION;
+	msg.migration = (pb_migration_report *)report;
+	return send_message(s, &msg);
+}
+
 void session_send_description(struct session *s)
 {
 	Skein__AgentMessage msg = SKEIN__AGENT_MESSAGE__INIT;

@@ -52,6 +52,8 @@ void session_kick(struct session *s);
 
 /* -1 when there is no session or it is full. */
 int session_send_statuses(struct session *s, const Skein__StatusReports *batch);
+/* The newest word of one end of a migration. -1: as above. */
+int session_send_migration(struct session *s, const pb_migration_report *report);
 /* The description changed. */
 void session_send_description(struct session *s);
 const char *session_manager(const struct session *s); /* "" = none */

@@ -9,6 +9,7 @@
 #include "taskdb.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* ---------------------------------------------------------------- status */
@@ -34,6 +35,7 @@ void task_set_state(struct task *t, int state, const char *message, const char *
 	log_info("task_state", kv_str("task", t->obj->id), kv_str("service", t->obj->service_name),
 		 kv_str("to", pb_task_state_name(state)), kv_str("error", err ? err : ""));
 	t->env->on_status(t->env->data, t);
+	task_tell_move(t);
 }
 
 /* An error before STARTING rejects the task, one at or after it fails it (Swarm's rule). */
@@ -135,6 +137,7 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 	task_unwatch_serving(t);
 	task_status_of(t)->exit_code = end->exit_code;
 	task_status_of(t)->pid = 0;
+	task_tell_move_exit(t);
 	if (t->unhealthy && !t->stop_asked) {
 		task_set_state(t, TASK_FAILED, "unhealthy", t->unhealthy);
 		task_advance(t);
@@ -150,7 +153,7 @@ static void on_exit_of_container(void *data, struct container *c, const struct c
 			 end->exit_code);
 	else if (end->exit_code != 0 && !t->stop_asked)
 		snprintf(why, sizeof(why), "task: non-zero exit (%d)", end->exit_code);
-	task_set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), t->stop_asked ? "shutdown" : "finished", why);
+	task_set_state(t, task_state_of_exit(end->exit_code, t->stop_asked), task_move_wants(t) == MOVE_KILL ? "moved" : t->stop_asked ? "shutdown" : "finished", why);
 	task_advance(t);
 }
 
@@ -214,7 +217,10 @@ static void do_stop(struct task *t)
 	if (!t->network_lost && !t->unhealthy)
 		t->stop_asked = true;
 	task_unwatch_serving(t);
-	container_stop(t->container, t->obj->spec->container->stop_grace_period);
+	if (task_move_wants(t) != MOVE_NOTHING)
+		container_kill(t->container, SIGKILL);
+	else
+		container_stop(t->container, t->obj->spec->container->stop_grace_period);
 }
 
 static void on_removed(void *data, struct container *c, const struct error *err)
@@ -237,6 +243,7 @@ static void do_remove(struct task *t)
 
 static void do_forget(struct task *t)
 {
+	task_drop_move(t); /* it would save the task again */
 	taskdb_del(t->env->db, t->obj->id);
 	t->env->on_gone(t->env->data, t);
 }
@@ -261,6 +268,7 @@ static struct task_facts facts_of(const struct task *t)
 		.unhealthy = t->unhealthy != NULL,
 		.draining = t->draining,
 		.drained = t->drained,
+		.move = task_move_wants(t),
 		.state = (int)t->obj->status->state,
 		.desired = (int)t->obj->desired,
 		.assigned = t->assigned,
@@ -298,6 +306,9 @@ static bool step(struct task *t)
 		return true;
 	case ACT_START:
 		do_start(t);
+		return true;
+	case ACT_RESTORE:
+		task_restore(t);
 		return true;
 	case ACT_RUNNING:
 		task_set_state(t, TASK_RUNNING, t->ready_message, NULL);
@@ -363,6 +374,7 @@ struct task *task_new(const struct task_env *env, const Skein__Assignment *assig
 		t->obj->status = pb_new(&skein__task_status__descriptor);
 	t->assigned = true;
 	take_peers(t, assignment);
+	task_take_order(t, assignment->migration);
 	task_advance(t);
 	return t;
 }
@@ -386,12 +398,16 @@ static void on_adopted(void *data, struct container *c, enum container_found fou
 
 	t->op = OP_NONE;
 	t->created = true;
+	if (found != CONTAINER_RUNNING)
+		task_tell_move_exit(t);
 	if (found == CONTAINER_RUNNING) {
 		t->running = true;
 		t->network_lost = net_wanted(t->obj) && !t->attached;
 		task_status_of(t)->pid = container_pid(c);
 		task_set_state(t, TASK_STARTING, "starting", NULL); /* what was saved may be older */
-		task_watch_serving(t, true);
+		if (task_move_wants(t) == MOVE_NOTHING) /* what stands still answers no check */
+			task_watch_serving(t, true);
+		task_tell_move(t);
 	} else if (found == CONTAINER_EXITED && state <= TASK_RUNNING) {
 		on_exit_of_container(t, c, end);
 		return;
@@ -443,8 +459,9 @@ struct task *task_adopt(const struct task_env *env, const pb_task *saved)
 	t->op = OP_ADOPT;
 	/* A stop that an earlier agent began counts as asked: the desired state was saved with it. */
 	t->stop_asked = saved->desired > TASK_RUNNING;
+	task_adopt_move(t);
 	if (net_wanted(t->obj))
-		net_adopt(env->net, t->obj, on_network_adopted, t);
+		net_adopt_as(env->net, t->obj, task_adopted_gate(t), on_network_adopted, t);
 	else
 		t->container = container_adopt(env->exec, t->obj, on_exit_of_container, on_adopted, t);
 	return t;
@@ -465,6 +482,7 @@ void task_freeze(struct task *t)
 	t->frozen = true;
 	if (net_wanted(t->obj))
 		net_forget(t->env->net, t->obj->id);
+	task_drop_move(t);
 	let_go(t);
 }
 
@@ -472,6 +490,7 @@ void task_free(struct task *t)
 {
 	if (!t)
 		return;
+	task_drop_move(t);
 	let_go(t);
 	strv_fini(&t->image_peers);
 	pb_free(t->obj);
@@ -490,6 +509,7 @@ void task_assign(struct task *t, const Skein__Assignment *assignment)
 	take_peers(t, assignment);
 	if (changed && t->saved)
 		task_save(t);
+	task_take_order(t, assignment->migration);
 	/* The manager may have missed the latest status (it was being written when it failed over). */
 	if (assignment->task->status && assignment->task->status->state < task_status_of(t)->state)
 		t->env->on_status(t->env->data, t);

@@ -7,11 +7,13 @@
 #pragma once
 #include "agent/exec/exec.h"
 #include "agent/image/image.h"
+#include "agent/migrate/target_decide.h"
 #include "common/error.h"
 #include "proto/pb.h"
 
 #include <stdbool.h>
 
+struct migrate;
 struct net;
 struct task;
 struct taskdb;
@@ -21,7 +23,7 @@ struct task_stats;
 
 /* What is under way for a task (at most one thing). */
 enum task_op {
-	OP_NONE, OP_SAVE, OP_IMAGE, OP_NETWORK, OP_CREATE, OP_START, OP_ADOPT, OP_DETACH, OP_REMOVE,
+	OP_NONE, OP_SAVE, OP_IMAGE, OP_NETWORK, OP_CREATE, OP_START, OP_RESTORE, OP_ADOPT, OP_DETACH, OP_REMOVE,
 };
 
 struct task_facts {
@@ -42,6 +44,7 @@ struct task_facts {
 	bool drained;
 	bool stopping;        /* the stop signal is on its way */
 	bool probing;         /* it is not known yet which runtime works, or what networks this kernel can make */
+	enum move_want move;  /* what its migration wants of it */
 	enum task_op op;
 };
 
@@ -53,6 +56,7 @@ enum task_action {
 	ACT_CREATE,           /* build the container */
 	ACT_READY,            /* PREPARING -> READY */
 	ACT_START,            /* READY -> STARTING, run it */
+	ACT_RESTORE,          /* READY -> STARTING, let the processes that came from another node run in it */
 	ACT_RUNNING,          /* STARTING -> RUNNING: from now on it gets connections */
 	ACT_DRAIN,            /* take it out of balancing before it is stopped */
 	ACT_STOP,             /* ask the container to end */
@@ -79,6 +83,7 @@ struct task_env {
 	struct exec *exec;
 	struct image_store *images;
 	struct net *net;
+	struct migrate *migrate;                           /* NULL: no task moves */
 	struct taskdb *db;
 	struct task_stats *stats;                          /* NULL = nobody counts */
 	/* false: no runtime works, and why; without a reason: not known yet, task_kick() will follow */

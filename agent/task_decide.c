@@ -11,6 +11,9 @@ static enum task_action decide_running(const struct task_facts *f)
 {
 	if (f->stopping || f->draining)
 		return ACT_NONE;
+	/* It stands still, or another copy runs: none of its code may run any more. */
+	if (f->move == MOVE_STAND || f->move == MOVE_KILL || f->move == MOVE_DISCARD)
+		return ACT_STOP;
 	/* Nobody has sent it anything before it was RUNNING. */
 	return f->wants_network && !f->network_lost && !f->drained && f->state >= TASK_RUNNING ? ACT_DRAIN : ACT_STOP;
 }
@@ -38,6 +41,8 @@ static enum task_action decide_go(const struct task_facts *f)
 		return f->wants_network && !f->has_network ? ACT_ATTACH : ACT_CREATE;
 	if (f->state == TASK_PREPARING)
 		return ACT_READY;
+	if (f->state == TASK_READY && (f->move == MOVE_HOLD || f->move == MOVE_RESTORE))
+		return f->move == MOVE_RESTORE ? ACT_RESTORE : ACT_NONE;
 	if (f->state == TASK_READY && f->desired >= TASK_RUNNING)
 		return ACT_START;
 	if (f->state == TASK_STARTING && f->running && f->ready)
@@ -52,16 +57,20 @@ static enum task_action decide_ended(const struct task_facts *f)
 		return ACT_NONE;
 	if (f->attached && !f->running)
 		return ACT_DETACH;
-	if (f->assigned)
-		return ACT_NONE;
-	return f->has_container ? ACT_REMOVE : ACT_FORGET;
+	/* What was given up leaves nothing, whether or not the manager still knows it. */
+	if (f->has_container && (!f->assigned || f->move == MOVE_DISCARD))
+		return ACT_REMOVE;
+	return f->assigned ? ACT_NONE : ACT_FORGET;
 }
 
 enum task_action task_decide(const struct task_facts *f)
 {
 	if (f->state > TASK_RUNNING)
 		return decide_ended(f);
-	if (!f->assigned || f->desired > TASK_RUNNING || f->network_lost || f->unhealthy)
+	if (f->move == MOVE_STAND && f->assigned)
+		return ACT_NONE;
+	if (!f->assigned || f->desired > TASK_RUNNING || f->network_lost || f->unhealthy || f->move == MOVE_KILL ||
+	    f->move == MOVE_DISCARD)
 		return decide_stop(f);
 	return decide_go(f);
 }

@@ -5,13 +5,16 @@
  *   task_decide.c   which step is next
  *   task_network.c  its network namespace, and leaving balancing
  *   task_serve.c    from the container's start to RUNNING, and whether it stays healthy
+ *   task_move.c     it goes to another node, or comes from one
  */
 #pragma once
 #include "task.h"
+#include "agent/net/net.h"
 #include "task_stats.h"
 
 #include "common/str.h"
 
+struct move;
 struct readiness;
 
 struct task {
@@ -32,6 +35,7 @@ struct task {
 	struct readiness *readiness; /* while it runs and is not being stopped */
 	bool ready;                /* it serves, or nobody waits for that any longer */
 	char *ready_message;
+	struct move *move;         /* the end here of its migration */
 	char *unhealthy;           /* why it is being stopped; NULL = it is not unhealthy */
 };
 
@@ -57,6 +61,21 @@ void task_advance(struct task *t);
 void task_attach(struct task *t);
 void task_detach(struct task *t);
 void task_drain(struct task *t);
+
+/* ---- task_move.c */
+
+/* What the assignment says of a migration. */
+void task_take_order(struct task *t, const pb_migration_order *order);
+/* What an earlier agent kept of one; before the network is taken over. */
+void task_adopt_move(struct task *t);
+enum net_gate task_adopted_gate(const struct task *t);
+void task_drop_move(struct task *t);
+enum move_want task_move_wants(const struct task *t);
+void task_restore(struct task *t);
+/* Its state has changed, or its container was found. */
+void task_tell_move(struct task *t);
+/* Its container does not run (any more). */
+void task_tell_move_exit(struct task *t);
 
 /* ---- task_serve.c */
 

@@ -26,7 +26,10 @@ void task_attach(struct task *t)
 		return;
 	}
 	task_step_begin(t, OP_NETWORK);
-	net_attach(t->env->net, t->obj, on_attached, t);
+	if (task_move_wants(t) == MOVE_HOLD) /* at its old node it still has the addresses */
+		net_attach_shut(t->env->net, t->obj, on_attached, t);
+	else
+		net_attach(t->env->net, t->obj, on_attached, t);
 }
 
 static void on_detached(void *data, const struct error *err)

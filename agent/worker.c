@@ -119,6 +119,7 @@ struct worker *worker_new(const struct worker_options *options)
 		.exec = options->exec,
 		.images = options->images,
 		.net = options->net,
+		.migrate = options->migrate,
 		.db = options->db,
 		.stats = options->stats,
 		.exec_ready = exec_ready,

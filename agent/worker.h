@@ -11,6 +11,7 @@
 struct worker;
 struct exec;
 struct image_store;
+struct migrate;
 struct net;
 struct taskdb;
 struct reporter;
@@ -22,6 +23,7 @@ struct worker_options {
 	struct exec *exec;
 	struct image_store *images;
 	struct net *net;
+	struct migrate *migrate;     /* NULL: no task moves */
 	struct taskdb *db;
 	struct reporter *reporter;
 	struct task_stats *stats;    /* may be NULL */

@@ -9,6 +9,7 @@
 #include "agent/net/net.h"
 #include "common/mem.h"
 #include "common/str.h"
+#include "support/worker_move.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 
 /* ---------------------------------------------------------------- containers */
 
-enum call { CALL_NONE, CALL_CREATE, CALL_START, CALL_REMOVE, CALL_ADOPT };
+enum call { CALL_NONE, CALL_CREATE, CALL_START, CALL_RESTORE, CALL_REMOVE, CALL_ADOPT };
 
 struct container {
 	char id[32];
@@ -29,9 +30,10 @@ struct container {
 	container_exit_cb on_exit;
 	container_cb cb;
 	container_adopted_cb adopted;
+	container_restored_cb restored;
 	enum call pending;
 	bool running, gone, forgotten;
-	unsigned stops;
+	unsigned stops, kills;
 };
 
 struct image_job {
@@ -109,6 +111,19 @@ void container_stop(struct container *c, int64_t grace_ns)
 	c->stops++;
 }
 
+void container_kill(struct container *c, int signum)
+{
+	c->kills++;
+}
+
+void container_restore(struct container *c, const char *images, container_restored_cb cb, void *data)
+{
+	assert_int_equal(c->pending, CALL_NONE);
+	assert_string_equal(images, "/images/3");
+	c->pending = CALL_RESTORE;
+	c->restored = cb;
+}
+
 void container_remove(struct container *c, container_cb cb)
 {
 	assert_int_equal(c->pending, CALL_NONE);
@@ -175,6 +190,10 @@ static inline void answer_container(struct container *c)
 		c->running = true;
 		c->cb(c->data, c, NULL);
 		break;
+	case CALL_RESTORE:
+		c->running = !error_is_set(&moving.restore_error);
+		c->restored(c->data, c, NULL, c->running ? NULL : &moving.restore_error);
+		break;
 	case CALL_REMOVE:
 		c->gone = true;
 		c->cb(c->data, c, NULL);
@@ -183,8 +202,8 @@ static inline void answer_container(struct container *c)
 		c->cb(c->data, c, NULL);
 		break;
 	case CALL_NONE:
-		if (c->running && c->stops && !play.deaf)
-			end_process(c, 143);
+		if (c->running && ((c->stops && !play.deaf) || c->kills))
+			end_process(c, c->kills ? 137 : 143);
 		break;
 	}
 }
@@ -248,10 +267,17 @@ void net_attach(struct net *net, const pb_task *task, net_attach_cb cb, void *da
 	play.attached++;
 }
 
-void net_adopt(struct net *net, const pb_task *task, net_attach_cb cb, void *data)
+void net_attach_shut(struct net *net, const pb_task *task, net_attach_cb cb, void *data)
+{
+	assert_string_not_equal(task->migrated_from, ""); /* nobody would open it */
+	net_attach(net, task, cb, data);
+}
+
+void net_adopt_as(struct net *net, const pb_task *task, enum net_gate gate, net_attach_cb cb, void *data)
 {
 	struct network *n = network_for(task->id, data);
 
+	moving.gate = gate;
 	n->attach = cb;
 	n->err = play.adopt_error;
 }

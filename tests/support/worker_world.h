@@ -47,7 +47,8 @@ static inline bool net_ready(void *data, struct error *err)
 static inline void open_worker(struct world *w)
 {
 	struct error err = ERROR_INIT;
-	struct worker_options options = {.loop = &w->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = w};
+	struct worker_options options = {.loop = &w->loop, .exec_ready = exec_ready, .net_ready = net_ready, .data = w,
+					 .migrate = (struct migrate *)&moving};
 
 	w->db = taskdb_new(&w->loop, w->dir, &err);
 	assert_non_null(w->db);
@@ -110,6 +111,7 @@ static inline int setup(void **state)
 	struct world *w = xnew(struct world);
 
 	memset(&play, 0, sizeof(play));
+	memset(&moving, 0, sizeof(moving));
 	uv_loop_init(&w->loop);
 	snprintf(w->dir, sizeof(w->dir), "/tmp/skein-worker-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
@@ -162,6 +164,8 @@ struct part {
 	uint64_t from, to;
 	const char *update[3], *remove[3];
 	int desired; /* 0 = RUNNING */
+	int phase;   /* > 0: with an order; */
+	bool target; /* of the end that the container comes to */
 };
 
 static inline int apply(struct world *w, struct part part, struct error *err)
@@ -176,6 +180,14 @@ static inline int apply(struct world *w, struct part part, struct error *err)
 		Skein__Assignment *a = pb_new(&skein__assignment__descriptor);
 
 		a->task = make_task(part.update[i], part.desired ? part.desired : TASK_RUNNING, TASK_ASSIGNED);
+		if (part.target)
+			pb_set_str(&a->task->migrated_from, T3);
+		if (part.phase) {
+			a->migration = pb_new(&skein__migration_order__descriptor);
+			pb_set_str(&a->migration->id, "migrationmigrationmigrati");
+			a->migration->target = part.target;
+			a->migration->phase = (Skein__MigrationPhase)part.phase;
+		}
 		pb_msgs_add(&set->n_update, &set->update, a);
 	}
 	for (size_t i = 0; i < 3 && part.remove[i]; i++)
