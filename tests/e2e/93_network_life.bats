@@ -7,15 +7,7 @@ load net
 
 setup_file() {
 	export BATS_TEST_TIMEOUT=$((240 * ${SKEIN_SLOW:-1}))
-	cluster_up 3 1
-	bed host h5
-	net_image h1
-	ctl h1 network create front
-	ctl h1 service create -q --name web --replicas 4 --stop-grace-period 10s --network front -p 8080:80 echo:1
-	ctl h1 service create -q --name client --mode global --network front echo:1
-	local node
-	for node in h1 h2 h3 h4; do wait_for 20 all_met client "$(slot_on client $node)" "$(vip front web)" 80 4; done
-	for n in 1 2 3 4; do wait_for 20 all_met_from h5 10.77.0.$n 8080 4; done
+	web_for_load
 }
 
 # What a test that failed has left behind must not be the reason for the next one's failure.
@@ -37,20 +29,6 @@ settled() { [ -z "$(ctl h1 service ps web --format '{{.DesiredState}} {{.Current
 
 leader() { ctl "$1" node ls --format '{{.Hostname}} {{.ManagerStatus}}' | awk '$2 == "Leader" { print $1 }'; }
 has_other_leader() { local l; l=$(leader "$1") && [ -n "$l" ] && [ "$l" != "$2" ]; }
-client_pid() { pid_of client "$(slot_on client "$1")"; }
-# Load by VIP from two nodes and by the published port from outside; `loads` holds their directories.
-loads_begin() {
-	loads=()
-	load_start h2 "$(client_pid h2)" "$(vip front web)" 80 4; loads+=("$BACK")
-	load_start h4 "$(client_pid h4)" "$(vip front web)" 80 4; loads+=("$BACK")
-	load_start h5 "" 10.77.0.1 8080 4; loads+=("$BACK")
-	load_start h5 "" 10.77.0.4 8080 4; loads+=("$BACK")
-}
-loads_end() {
-	local d bad=0
-	for d in "${loads[@]}"; do background_end "$d" || bad=1; done
-	return $bad
-}
 
 @test "an agent that is killed: established connections go on, new ones as well; the next agent takes over what is there" {
 	local links

@@ -117,6 +117,34 @@ hold_start() {
 	wait_for 10 grep -q connected "$BACK/out"
 }
 
+# ---------------------------------------------------------------- a service under load
+
+# Managers h1-h3, worker h4, h5 outside; four tasks of "web" in "front", published at 8080; a "client" on each node. All meet all.
+web_for_load() {
+	local node
+	cluster_up 3 1
+	bed host h5
+	net_image h1
+	ctl h1 network create front
+	ctl h1 service create -q --name web --replicas 4 --stop-grace-period 10s --network front -p 8080:80 echo:1
+	ctl h1 service create -q --name client --mode global --network front --ready-wait 0s echo:1
+	for node in h1 h2 h3 h4; do wait_for 20 all_met client "$(slot_on client $node)" "$(vip front web)" 80 4; done
+	for node in 1 2 3 4; do wait_for 20 all_met_from h5 10.77.0.$node 8080 4; done
+}
+client_pid() { pid_of client "$(slot_on client "$1")"; }
+# Load by VIP from two nodes and by the published port from outside; `loads` holds their directories.
+loads_begin() {
+	loads=()
+	load_start h2 "$(client_pid h2)" "$(vip front web)" 80 4; loads+=("$BACK")
+	load_start h4 "$(client_pid h4)" "$(vip front web)" 80 4; loads+=("$BACK")
+	load_start h5 "" 10.77.0.1 8080 4; loads+=("$BACK")
+	load_start h5 "" 10.77.0.4 8080 4; loads+=("$BACK")
+}
+loads_end() {
+	local d bad=0
+	for d in "${loads[@]}"; do background_end "$d" || bad=1; done
+	return $bad
+}
 # ---------------------------------------------------------------- kernel state
 
 # Rules of a namespace that are not ours, with handles: what must stay byte for byte.
