@@ -9,6 +9,8 @@
 #include "common/str.h"
 #include "rpc/rpc.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -414,6 +416,18 @@ void migrate_remove_dir(struct migrate *m, char *dir)
 
 /* ---------------------------------------------------------------- life */
 
+/* Aside first: what a migration of this agent puts there must not be taken for it. */
+static void remove_old(struct migrate *m, const char *dir)
+{
+	_cleanup_free_ char *path = xasprintf("%s/migrate", dir);
+	char *old = xasprintf("%s/migrate.old", dir);
+	struct error err = ERROR_INIT;
+
+	if (file_remove_tree(old, &err) < 0 || (rename(path, old) < 0 && errno != ENOENT))
+		log_warn("migration_images", kv_str("path", path), kv_str("error", err.msg));
+	migrate_remove_dir(m, old);
+}
+
 struct migrate *migrate_new(const struct migrate_options *options)
 {
 	struct migrate *m = xnew(struct migrate);
@@ -423,8 +437,8 @@ struct migrate *migrate_new(const struct migrate_options *options)
 	m->o.run_dir = xstrdup(options->run_dir);
 	closer_init(&m->closer);
 	/* No end of an earlier agent goes on with what was sent: it is discarded, or was restored. */
-	migrate_remove_dir(m, xasprintf("%s/migrate", options->run_dir));
-	migrate_remove_dir(m, xasprintf("%s/migrate", options->state_dir));
+	remove_old(m, options->run_dir);
+	remove_old(m, options->state_dir);
 	return m;
 }
 

@@ -559,6 +559,7 @@ void move_exited(struct move *v)
 		v->s.gone = true;
 		v->state->frozen = false;
 		v->s.busy = false;
+		migrate_remove_dir(v->m, TAKE_PTR(v->s.dir));
 	}
 	move_advance(v);
 }
