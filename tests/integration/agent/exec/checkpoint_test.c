@@ -454,7 +454,7 @@ static void what_cannot_be_dumped_is_named_and_runs_on(void **state)
 
 	SKIP_UNLESS_CAN();
 	box_movable(&x, &bed,
-		    "/bin/busybox nc -l -p 7001 -e /bin/cat & p=$!; while ! grep -q ':1B59 ' /proc/net/tcp; do sleep 0.05; done; "
+		    "/bin/busybox nc -l -p 7001 -e /bin/cat & p=$!; while ! grep -q ':1B59 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done; "
 		    "kill -STOP $p; echo up; "
 		    "i=0; while :; do i=$((i+1)); echo count $i; sleep 0.05; done",
 		    &here);
@@ -486,8 +486,8 @@ static void what_cannot_be_dumped_is_named_and_runs_on(void **state)
 
 static void pages_go_to_a_page_server(void **state)
 {
-	_cleanup_free_ char *from = xasprintf("%s/from", bed.dir), *to = xasprintf("%s/to", bed.dir);
-	struct checkpoint_options o = {.images = from};
+	_cleanup_free_ char *from = NULL, *to = NULL;
+	struct checkpoint_options o = {0};
 	struct answer sent = {0}, received = {0};
 	struct error err = ERROR_INIT;
 	struct page_server *p;
@@ -495,6 +495,8 @@ static void pages_go_to_a_page_server(void **state)
 	struct box x;
 
 	SKIP_UNLESS_CAN();
+	o.images = from = xasprintf("%s/from", bed.dir);
+	to = xasprintf("%s/to", bed.dir);
 	assert_int_equal(file_mkdirs(from, 0700, NULL), 0);
 	assert_int_equal(file_mkdirs(to, 0700, NULL), 0);
 	box_movable(&x, &bed, counter, &here);
@@ -536,13 +538,14 @@ static void pages_go_to_a_page_server(void **state)
 
 static void a_dump_under_way_is_waited_for(void **state)
 {
-	_cleanup_free_ char *images = xasprintf("%s/images/1", bed.dir);
-	struct checkpoint_options o = {.images = images, .pages_fd = -1};
+	_cleanup_free_ char *images = NULL;
+	struct checkpoint_options o = {.pages_fd = -1};
 	struct answer lost = {0}, a;
 	struct error err;
 	struct box x;
 
 	SKIP_UNLESS_CAN();
+	o.images = images = xasprintf("%s/images/1", bed.dir);
 	box_movable(&x, &bed, counter, &here);
 	box_up(&x);
 	bed_poll(&bed, counted(&x, 0) >= 5);
