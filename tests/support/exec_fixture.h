@@ -56,13 +56,16 @@ static inline void bed_on_watchdog(uv_timer_t *timer)
 	fail_msg("waited %d s for something that did not come", BED_TIMEOUT_MS / 1000);
 }
 
-/* Run the loop until a condition holds. */
+/* Run the loop until a condition holds, which may itself wait (read a log): the outermost one is timed. */
 #define bed_wait(bed, condition)                                                                   \
 	do {                                                                                       \
-		uv_timer_start(&(bed)->watchdog, bed_on_watchdog, BED_TIMEOUT_MS, 0);              \
+		bool timed_ = uv_is_active((uv_handle_t *)&(bed)->watchdog);                       \
+		if (!timed_)                                                                       \
+			uv_timer_start(&(bed)->watchdog, bed_on_watchdog, BED_TIMEOUT_MS, 0);      \
 		while (!(condition))                                                               \
 			uv_run(&(bed)->loop, UV_RUN_ONCE);                                         \
-		uv_timer_stop(&(bed)->watchdog);                                                   \
+		if (!timed_)                                                                       \
+			uv_timer_stop(&(bed)->watchdog);                                           \
 	} while (0)
 
 /* Like bed_wait for a condition that no event announces (a file of another process): looks every 5
