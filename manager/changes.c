@@ -69,11 +69,16 @@ static void on_task(const struct noting *n, const pb_task *old, const pb_task *n
 
 #define NETWORK_FEATURE "network."
 
-/* What the kernel can do for networks; other features are for showing. */
+/* What the kernel can do for networks, and whether containers can be moved; other features are for showing. */
+static bool decides(const char *feature)
+{
+	return str_starts(feature, NETWORK_FEATURE) || str_eq(feature, "checkpoint") || str_eq(feature, "criu");
+}
+
 static bool features_cover(const pb_node_description *a, const pb_node_description *b)
 {
 	for (size_t i = 0; i < a->n_features; i++)
-		if (str_starts(a->features[i]->key, NETWORK_FEATURE) &&
+		if (decides(a->features[i]->key) &&
 		    !str_eq(a->features[i]->value, pb_kv_get(b->features, b->n_features, a->features[i]->key)))
 			return false;
 	return true;
@@ -151,6 +156,31 @@ static void on_network(const struct noting *n, const char *id, const void *old, 
 	n->dirty->subnets |= !old || !now;
 }
 
+static bool says_something_new(const pb_migration_report *a, const pb_migration_report *b)
+{
+	if (!a || !b)
+		return a != b;
+	return a->step != b->step || !str_eq(a->err, b->err);
+}
+
+/* Reports of progress come many times a second: only what decides is looked at. */
+static void on_migration(const struct noting *n, const pb_migration *old, const pb_migration *now)
+{
+	const pb_migration *any = now ? now : old;
+
+	if (old && now && old->phase == now->phase && old->cancelled == now->cancelled && !says_something_new(old->source, now->source) &&
+	    !says_something_new(old->target, now->target))
+		return;
+	n->dirty->migrations = true;
+	/* The slot is the orchestrator's again, both nodes are like all others. */
+	if (now && !migration_over(now))
+		return;
+	idset_add(&n->dirty->services, any->service_id);
+	idset_add(&n->dirty->nodes, any->source_node);
+	idset_add(&n->dirty->nodes, any->target_node);
+	n->dirty->schedule = true;
+}
+
 static void on_cluster(const struct noting *n, const pb_cluster *old, const pb_cluster *now)
 {
 	/* The history limit and the address pools are all that is decided on here. */
@@ -178,9 +208,11 @@ void changes_note(struct dirty *dirty, struct rests *rests, const struct store_e
 	case KIND_CLUSTER:
 		on_cluster(&n, e->old, e->now);
 		break;
+	case KIND_MIGRATION:
+		on_migration(&n, e->old, e->now);
+		break;
 	case KIND_TOKEN:
 	case KIND_UI_TOKEN:
-	case KIND_MIGRATION:
 	case KIND_COUNT:
 		break;
 	}

@@ -63,6 +63,10 @@ static void enforce(struct plan *p, const pb_node *node)
 	for (size_t i = 0; i < n; i++) {
 		if (!task_live(tasks[i]) || !task_on_node(tasks[i]))
 			continue;
+		if (task_moving(p->view, tasks[i])) {
+			take(&room, tasks[i]);
+			continue;
+		}
 		if (!p->meets_constraints(placement_of(p, tasks[i], node), node) ||
 		    !take(&room, tasks[i]))
 			reject(p, tasks[i]);

@@ -12,7 +12,8 @@ static void remove_tasks(struct plan *p, const char *service_id)
 
 	tasks = view_tasks_of_service(p->view, service_id, &n);
 	for (size_t i = 0; i < n; i++)
-		plan_desire(p, tasks[i], TASK_REMOVE);
+		if (!task_moving(p->view, tasks[i])) /* else when that was given up */
+			plan_desire(p, tasks[i], TASK_REMOVE);
 }
 
 void orchestrator_plan(struct plan *p)

@@ -9,6 +9,8 @@ static bool is_over(const struct plan *p, const pb_task *task)
 {
 	const pb_node *node;
 
+	if (task_moving(p->view, task))
+		return false;
 	if (!task_on_node(task))
 		return true;
 	node = view_node(p->view, task->node_id);
@@ -56,6 +58,18 @@ static void reap_slot(struct plan *p, const struct slot *slot)
 	}
 }
 
+/* Tasks that waited for a container which did not come. */
+static void reap_guests(struct plan *p, const char *service_id)
+{
+	_cleanup_free_ const pb_task **tasks = NULL;
+	size_t n;
+
+	tasks = view_tasks_of_service(p->view, service_id, &n);
+	for (size_t i = 0; i < n; i++)
+		if (task_is_guest(p->view, tasks[i]) && tasks[i]->desired == (Skein__TaskState)TASK_REMOVE && is_over(p, tasks[i]))
+			txn_del(p->txn, KIND_TASK, tasks[i]->id);
+}
+
 /* All tasks of a service that is gone are to be removed. */
 static void reap_service(struct plan *p, const char *service_id)
 {
@@ -78,6 +92,7 @@ void reaper_plan(struct plan *p)
 			reap_service(p, e->id);
 			continue;
 		}
+		reap_guests(p, e->id);
 		slots_load(&slots, p, service);
 		for (size_t i = 0; i < slots.n; i++)
 			reap_slot(p, &slots.v[i]);

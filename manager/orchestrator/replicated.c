@@ -74,7 +74,10 @@ static int by_balance(const void *a, const void *b)
 static void remove_slot(struct plan *p, struct slot *slot)
 {
 	slot->gone = true;
-	slot_desire_all(p, slot, TASK_REMOVE, false);
+	if (slot->moving)
+		plan_abort(p, slot->moving, "the service was scaled down"); /* first; its end brings us back */
+	else
+		slot_desire_all(p, slot, TASK_REMOVE, false);
 }
 
 static void scale_down(struct plan *p, const pb_service *service, struct slots *slots,
@@ -148,7 +151,7 @@ static void plan_slots(struct plan *p, const pb_service *service, struct slots *
 	if (filled > wanted)
 		scale_down(p, service, slots, filled, wanted);
 	for (size_t i = 0; i < slots->n; i++) {
-		if (slots->v[i].gone)
+		if (slots->v[i].gone || slots->v[i].moving)
 			continue;
 		restart_slot(p, service, &slots->v[i]);
 		restart_dedupe(p, service, &slots->v[i]);
@@ -159,7 +162,7 @@ static void plan_slots(struct plan *p, const pb_service *service, struct slots *
 		drop_empty(p, service, slots);
 	updater_step(p, service, slots);
 	for (size_t i = 0; i < slots->n; i++)
-		if (!slots->v[i].gone)
+		if (!slots->v[i].gone && !slots->v[i].moving)
 			restart_promote(p, service, &slots->v[i], updater_starts_first(service));
 }
 

@@ -98,7 +98,8 @@ static enum verdict judge(struct plan *p, const pb_task *task)
 
 	if (*task->node_id && (!node || node_state(node) == NODE_DOWN))
 		return LOST;
-	if (node && node_availability(node) == AVAILABILITY_DRAIN)
+	/* What is to be moved from there waits for its turn. */
+	if (node && node_availability(node) == AVAILABILITY_DRAIN && (task_ended(task) || !view_migration_from(p->view, task->id)))
 		return DRAINED;
 	if (!task_ended(task))
 		return KEEP;

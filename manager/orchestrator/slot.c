@@ -54,10 +54,15 @@ void slots_load(struct slots *slots, const struct plan *p, const pb_service *ser
 		qsort(tasks, n, sizeof(*tasks), by_node);
 	for (size_t i = 0; i < n; i++) {
 		struct slot *slot = slots->n ? &slots->v[slots->n - 1] : NULL;
+		const pb_migration *moving = task_moving(p->view, tasks[i]);
 
+		if (task_is_guest(p->view, tasks[i]))
+			continue;
 		if (!slot || !in_slot(slot, tasks[i]))
 			slot = slots_add(slots, tasks[i]->slot, global ? tasks[i]->node_id : NULL);
 		slot_append(slot, tasks[i]);
+		if (moving)
+			slot->moving = moving;
 	}
 }
 
@@ -117,7 +122,7 @@ static bool is_orphan(struct plan *p, const pb_task *task)
 
 void slot_orphan(struct plan *p, struct slot *slot)
 {
-	for (size_t i = 0; i < slot->n; i++) {
+	for (size_t i = 0; i < slot->n && !slot->moving; i++) {
 		pb_task *copy;
 
 		if (!is_orphan(p, slot->tasks[i]))

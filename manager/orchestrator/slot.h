@@ -13,6 +13,7 @@ struct slot {
 	size_t n;
 	bool gone;    /* not wanted any more: its tasks are being removed */
 	bool frozen;  /* leave as it is (global, paused node) */
+	const pb_migration *moving; /* its task is on the way to another node: NULL = it stays */
 	bool changed; /* a task was changed or made in this round */
 };
 
@@ -21,7 +22,8 @@ struct slots {
 	size_t n;
 };
 
-/* Group the service's tasks; tasks that are only waiting for their removal are included. */
+/* Group the service's tasks; tasks that are only waiting for their removal are included, those that wait for a container
+ * to be moved to them are not. */
 void slots_load(struct slots *slots, const struct plan *p, const pb_service *service);
 void slots_fini(struct slots *slots);
 /* Add an empty slot; pointers into slots->v move. */

@@ -321,7 +321,7 @@ static void retire_old(struct plan *p, const pb_service *service, struct slots *
 	for (size_t i = 0; i < slots->n; i++) {
 		struct slot *slot = &slots->v[i];
 
-		if (slot->gone || slot->frozen || !has_live(p, service, slot, false))
+		if (slot->gone || slot->frozen || slot->moving || !has_live(p, service, slot, false))
 			continue;
 		if (!start_first || current_is_up(p, service, slot))
 			stop_outdated(p, service, slot);
@@ -332,6 +332,10 @@ static bool replace(struct plan *p, const pb_service *service, struct slot *slot
 {
 	bool alone = !slot_is_live(slot) && !slot_must_wait(p, slot, NULL);
 
+	if (slot->moving) {
+		plan_abort(p, slot->moving, "the service was updated"); /* first; its end brings us back */
+		return true;
+	}
 	if (!slot_create(p, service, slot, start_first || alone ? TASK_RUNNING : TASK_READY, 0))
 		return false;
 	if (!start_first)

@@ -1,5 +1,6 @@
 #include "filter.h"
 
+#include "filter_move.h"
 #include "filter_net.h"
 
 #include "manager/store/plan.h"
@@ -17,9 +18,12 @@
 void want_init(struct want *want, const struct view *view, const pb_task *task)
 {
 	const pb_placement *placement = task->spec ? task->spec->placement : NULL;
+	const pb_task *source;
 
 	*want = (struct want){.task = task, .reserved = task_reservations(task)};
 	want_net_init(want, view);
+	source = *task->migrated_from && !*task->node_id ? view_task(view, task->migrated_from) : NULL;
+	want->from = source ? view_node(view, source->node_id) : NULL;
 	if (!placement)
 		return;
 	want->max_per_node = placement->max_replicas_per_node;
@@ -292,6 +296,8 @@ static const struct filter filters[] = {
 	{"pids", pids_check, pids_reason, pids_summary, "insufficient pids"},
 	{"network-driver", driver_check, driver_reason, driver_summary, "not supported by the kernel"},
 	{"constraint", constraint_check, constraint_reason, constraint_summary, "scheduling constraints not satisfied"},
+	{"checkpoint", checkpoint_check, checkpoint_reason, checkpoint_summary, "cannot be checkpointed"},
+	{"move", move_check, move_reason, move_summary, "is where it runs"},
 	{"host-port", host_port_check, host_port_reason, host_port_summary, "host-mode port already in use"},
 	{"max-replicas", replicas_check, replicas_reason, replicas_summary, "max replicas per node"},
 };

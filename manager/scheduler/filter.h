@@ -21,6 +21,7 @@ struct want {
 	uint64_t max_per_node; /* 0 = no limit */
 	const struct need **needs; /* of its networks: filter_net.c */
 	size_t n_needs;
+	const pb_node *from; /* it goes on there with a container of this node; NULL = it begins anew */
 };
 
 void want_init(struct want *want, const struct view *view, const pb_task *task);

@@ -230,3 +230,46 @@ void scheduler_explain(const struct view *view, const pb_task *task, int64_t now
 	nodeset_fini(&set);
 	want_fini(&want);
 }
+
+static const pb_node *place_there(struct plan *p, const struct nodeset *set, const struct want *want, const char *node_id, char **ret_why)
+{
+	struct nodeinfo *info = nodeset_find(set, node_id);
+	_cleanup_strbuf_ struct strbuf reason = {0};
+	const struct filter *filter = info ? filter_refusing(want, info) : NULL;
+
+	if (info && !filter)
+		return info->node;
+	if (!info) {
+		*ret_why = xasprintf("node %s is not there", node_id);
+		return NULL;
+	}
+	filter->reason(want, info, &reason);
+	*ret_why = xasprintf("node %s: %s", pb_node_name(info->node), reason.p);
+	return NULL;
+}
+
+const pb_node *scheduler_place(struct plan *p, const pb_task *task, const char *want_node, char **ret_why)
+{
+	struct nodeset set = {0};
+	struct nodeinfo *info;
+	struct ranking *ranking;
+	const pb_node *node;
+	struct want want;
+
+	want_init(&want, p->view, task);
+	nodeset_load(&set, p->view, NULL);
+	nodeset_focus(&set, p->view, task, p->faults, p->now, NULL);
+	if (*want_node) {
+		node = place_there(p, &set, &want, want_node, ret_why);
+	} else {
+		ranking = ranking_new(&set, &want);
+		info = ranking_take(ranking);
+		node = info ? info->node : NULL;
+		ranking_free(ranking);
+		if (!node)
+			*ret_why = filter_explain(&want, set.v, set.n);
+	}
+	nodeset_fini(&set);
+	want_fini(&want);
+	return node;
+}

@@ -28,3 +28,6 @@ typedef void (*scheduler_verdict_cb)(void *data, const pb_node *node, bool fits,
 				     const char *reason);
 void scheduler_explain(const struct view *view, const pb_task *task, int64_t now,
 		       scheduler_verdict_cb cb, void *data);
+
+/* Of struct plan: a node for one task that is not in the view yet, all that is staged counted. NULL: *ret_why, yours. */
+const pb_node *scheduler_place(struct plan *p, const pb_task *task, const char *want_node, char **ret_why);

@@ -47,8 +47,8 @@ void idset_clear(struct idset *set)
 
 bool dirty_any(const struct dirty *dirty)
 {
-	return dirty->all || dirty->schedule || dirty->subnets || dirty->ports || dirty->services.entries ||
-	       dirty->nodes.entries || dirty->networks.entries;
+	return dirty->all || dirty->schedule || dirty->subnets || dirty->ports || dirty->migrations ||
+	       dirty->services.entries || dirty->nodes.entries || dirty->networks.entries;
 }
 
 void dirty_merge(struct dirty *dirty, const struct dirty *other)
@@ -57,6 +57,7 @@ void dirty_merge(struct dirty *dirty, const struct dirty *other)
 	dirty->schedule |= other->schedule;
 	dirty->subnets |= other->subnets;
 	dirty->ports |= other->ports;
+	dirty->migrations |= other->migrations;
 	idset_add_all(&dirty->services, &other->services);
 	idset_add_all(&dirty->nodes, &other->nodes);
 	idset_add_all(&dirty->networks, &other->networks);
@@ -64,7 +65,7 @@ void dirty_merge(struct dirty *dirty, const struct dirty *other)
 
 void dirty_clear(struct dirty *dirty)
 {
-	dirty->all = dirty->schedule = dirty->subnets = dirty->ports = false;
+	dirty->all = dirty->schedule = dirty->subnets = dirty->ports = dirty->migrations = false;
 	idset_clear(&dirty->services);
 	idset_clear(&dirty->nodes);
 	idset_clear(&dirty->networks);
@@ -131,6 +132,8 @@ void wakes_due(struct wakes *wakes, int64_t now, struct dirty *dirty)
 			idset_add(&dirty->services, wake->key + 1);
 		else if (wake->key[0] == 'a' + WAKE_NETWORK)
 			idset_add(&dirty->networks, wake->key + 1);
+		else if (wake->key[0] == 'a' + WAKE_MIGRATION)
+			dirty->migrations = true;
 		else
 			dirty->schedule = true;
 		wake_free(wakes, wake);
@@ -241,4 +244,18 @@ void plan_status(struct plan *p, pb_task *task, int state, const char *message, 
 void plan_wake(struct plan *p, const char *service_id, int64_t at)
 {
 	wakes_set(p->wakes, WAKE_SERVICE, service_id, at);
+}
+
+void plan_abort(struct plan *p, const pb_migration *m, const char *why)
+{
+	pb_migration *copy;
+
+	if ((int)m->phase <= MIGRATION_NEW || (int)m->phase >= MIGRATION_SWITCH)
+		return;
+	copy = txn_edit(p->txn, KIND_MIGRATION, m->id);
+	copy->reached = copy->phase;
+	copy->phase = MIGRATION_ABORT;
+	copy->phase_at = p->now;
+	pb_set_str(&copy->message, why);
+	txn_put(p->txn, KIND_MIGRATION, copy);
 }

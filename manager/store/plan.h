@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <uthash.h>
 
 struct faults;	  /* scheduler/faults.h */
@@ -47,6 +48,7 @@ struct dirty {
 	struct idset networks; /* that changed themselves, or in which addresses came free */
 	bool subnets;	       /* a network came or went: what waits for a subnet looks again */
 	bool ports;	       /* a service gave published ports back */
+	bool migrations;       /* one was asked for, or an end of one said something that decides */
 };
 
 bool dirty_any(const struct dirty *dirty);
@@ -55,7 +57,7 @@ void dirty_clear(struct dirty *dirty);
 
 /* ---- when to look again; zero-initialise */
 
-enum wake_kind { WAKE_SERVICE, WAKE_SCHEDULER, WAKE_NETWORK };
+enum wake_kind { WAKE_SERVICE, WAKE_SCHEDULER, WAKE_NETWORK, WAKE_MIGRATION };
 
 struct wake {
 	UT_hash_handle hh;
@@ -66,7 +68,7 @@ struct wakes {
 	struct wake *entries;
 };
 
-/* Look at a service or network (id) or at the waiting tasks (id "") at this wall time; the earliest wins. */
+/* Look at a service or network (id), at the waiting tasks or at the migrations (id "") at this wall time; the earliest wins. */
 void wakes_set(struct wakes *wakes, enum wake_kind kind, const char *id, int64_t at);
 void wakes_drop(struct wakes *wakes, enum wake_kind kind, const char *id);
 /* Earliest wall time, INT64_MAX when there is none. */
@@ -94,6 +96,8 @@ struct plan {
 	void *id_data;					   /* of both */
 	bool (*meets_constraints)(const pb_placement *placement,
 				  const pb_node *node); /* placement may be NULL */
+	/* A node for this task, which is not in the view: the wanted one, or (want "") the best. NULL: *ret_why (heap) says why. */
+	const pb_node *(*place)(struct plan *p, const pb_task *task, const char *want, char **ret_why);
 	struct sightings *sightings; /* what this leader saw; may be fresh at any time */
 	struct faults *faults;	     /* same */
 	struct rests *rests;	     /* same */
@@ -121,6 +125,9 @@ const pb_task *plan_desire(struct plan *p, const pb_task *task, int desired);
 void plan_status(struct plan *p, pb_task *task, int state, const char *message, const char *err);
 /* Look at the service again at this time. */
 void plan_wake(struct plan *p, const char *service_id, int64_t at);
+
+/* Stage the abort of a migration that has not come to SWITCH; else, or when it is given up already, nothing happens. */
+void plan_abort(struct plan *p, const pb_migration *m, const char *why);
 
 /* ---- reading tasks and nodes */
 
@@ -157,6 +164,22 @@ static inline bool task_holds_addresses(const pb_task *task)
 static inline int64_t task_created_at(const pb_task *task)
 {
 	return task->meta ? task->meta->created_at : 0;
+}
+
+/* It is being moved: its node, its state and its slot are left alone until that has ended. */
+static inline const pb_migration *task_moving(const struct view *v, const pb_task *task)
+{
+	const pb_migration *m = *task->migration_id ? view_migration(v, task->migration_id) : NULL;
+
+	return m && !migration_over(m) ? m : NULL;
+}
+
+/* It was made to take a container over, and has not (yet): it fills no slot. */
+static inline bool task_is_guest(const struct view *v, const pb_task *task)
+{
+	const pb_migration *m = *task->migrated_from && *task->migration_id ? view_migration(v, task->migration_id) : NULL;
+
+	return m && (int)m->phase != MIGRATION_MOVED && strcmp(m->target_task, task->id) == 0;
 }
 
 static inline int node_state(const pb_node *node)

@@ -12,6 +12,7 @@ rules=(
 	'netoverlay/:^(proto|rpc|manager|agent|clusterctl)/'
 	'manager/store/:^(rpc|netoverlay|agent|clusterctl)/|^manager/[^s]'
 	'manager/orchestrator/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(scheduler|allocator|control|dispatcher|ca)/|^manager/store/etcd'
+	'manager/migrator/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/scheduler/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|allocator|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/allocator/:^(rpc|agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|control|dispatcher|ca)/|^manager/store/etcd'
 	'manager/control/:^(agent|clusterctl|netoverlay)/|^manager/(orchestrator|scheduler|allocator|dispatcher|ca)/'
