@@ -40,9 +40,40 @@ pair() { ctl h1 service create -q --name "$1" --replicas 2 --replicas-max-per-no
 		wait_for 20 as_wanted $h 2
 		wait_for 10 all_met client "$(slot_on client $h)" "$(vip front web)" 80 2
 	done
-	check_clean front
+	wait_for 20 check_clean front
 	ctl h1 service rm web client
 	wait_for 20 ctl h1 network rm front
+}
+
+# Samples of skein_lb_* of a host's network, against what ipvsadm says: services, endpoints, connections by state.
+balanced_said() {
+	bed run "$1" curl -sS --fail --max-time 10 http://127.0.0.1:9640/metrics | awk -v n="network=\"$2\"" 'index($0, n) && /^skein_lb_/ {
+		name = $1; sub(/^skein_lb_/, "", name); sub(/\{.*/, "", name); if (match($1, /state="[a-z]*/)) name = substr($1, RSTART + 7, RLENGTH - 7)
+		print name, $2 }' | sort
+}
+balanced_is() {
+	in_overlay "$1" "$2" ipvsadm -Ln | awk '/^(TCP|UDP|FWM)/ { s++ } $1 == "->" && $2 !~ /^Remote/ { e++; a += $5; i += $6 }
+		END { print "active", a + 0; print "endpoints", e + 0; print "inactive", i + 0; print "services", s + 0 }'
+}
+balanced_alike() { local said; said=$(balanced_said "$1" "$2") && [ "$said" = "$(balanced_is "$1" "$2")" ] && [[ $said =~ $3 ]]; }
+
+@test "what IPVS balances is what the agents' metrics say: services, endpoints, connections" {
+	local h
+	ctl h1 network create front
+	ctl h1 service create -q --name web --replicas 3 --network front echo:1
+	pair client --network front
+	for h in h1 h2; do wait_for 10 all_met client "$(slot_on client $h)" "$(vip front web)" 80 3; done
+	for h in h1 h2; do wait_for 20 balanced_alike $h front 'endpoints [1-9].*inactive [1-9].*services [1-9]'; done
+	hold_start h1 "$(pid_of client "$(slot_on client h1)")" "$(vip front web)" 80
+	wait_for 20 balanced_alike h1 front 'active 1'
+	background_end "$BACK"
+	wait_for 20 balanced_alike h1 front 'active 0'
+	ctl h1 service scale -q web=1
+	for h in h1 h2; do wait_for 20 balanced_alike $h front 'services [1-9]'; done
+	ctl h1 service rm web client
+	wait_for 20 ctl h1 network rm front
+	gone() { [ -z "$(balanced_said h1 front)" ]; }
+	wait_for 20 gone
 }
 
 @test "ipvlan: tasks share their host's MAC and stand in its network" {
@@ -55,7 +86,7 @@ pair() { ctl h1 service create -q --name "$1" --replicas 2 --replicas-max-per-no
 		[ "$(bed run h4 ip -j neigh show "$(address lan web.$slot)" | jq -r '.[0].lladdr')" = "$(bed run "$host" ip -j link show eth0 | jq -r '.[0].address')" ]
 	done
 	[ "$(ask web 1 "$(address lan web.2)" 80 | peers)" = "$(address lan web.1)" ]
-	check_clean lan
+	wait_for 20 check_clean lan
 	ctl h1 service rm web
 	wait_for 20 ctl h1 network rm lan
 }
@@ -69,7 +100,7 @@ pair() { ctl h1 service create -q --name "$1" --replicas 2 --replicas-max-per-no
 	pair web --network tagged --endpoint-mode dnsrr
 	for slot in 1 2; do [ "$(ask_from h4 "$(address tagged web.$slot)" 80 | peers)" = 10.88.0.4 ]; done
 	[ "$(ask web 1 "$(address tagged web.2)" 80 | peers)" = "$(address tagged web.1)" ]
-	check_clean tagged
+	wait_for 20 check_clean tagged
 	bed run h4 ip link del eth0.7
 	bed run h4 ip addr add 10.88.0.4/24 dev eth0
 	run bed run h4 timeout 5 "$SKEIN_TESTBED/netecho" ask "$(address tagged web.1)" 80
@@ -93,7 +124,7 @@ capture() {
 	ask web 2 "$(address "$net" web.1)" 80 20 >/dev/null
 	bed run h1 pkill -x tcpdump
 	wait $pid || :
-	check_clean "$net"
+	wait_for 20 check_clean "$net"
 	ctl h1 service rm web
 	wait_for 20 ctl h1 network rm "$net"
 }
