@@ -15,6 +15,7 @@ static const struct {
 	{"replicated.replicas", "replicas"},
 	{"task.network", "network"},
 	{"task.networks", "network"},
+	{"task.live_migrate", "live-migrate"},
 	{"endpoint.mode", "endpoint-mode"},
 	{"endpoint.ports", "publish"},
 	{"task.container.dns_servers", "dns"},

@@ -12,6 +12,8 @@
 #include "leader.h"
 #include "manager/ca/tokens.h"
 #include "manager/scheduler/constraint.h"
+#include "manager/scheduler/rebalance.h"
+#include "manager/scheduler/scheduler.h"
 #include "manager/store/etcd.h"
 #include "manager/store/store.h"
 #include "manager/web/token.h"
@@ -38,6 +40,21 @@ static Skein__ExplainServiceResponse *explain(void *data, struct view *v, const 
 static uint64_t global_wanted(void *data, struct view *v, const pb_service *service)
 {
 	return explain_global_wanted(v, service);
+}
+
+static void verdicts(void *data, const struct view *v, const pb_task *task, int64_t now, control_verdict_cb cb, void *cb_data)
+{
+	scheduler_explain(v, task, now, cb, cb_data);
+}
+
+static void rebalance(void *data, const struct view *v, const pb_service *service, int64_t now, control_move_cb cb,
+		      void *cb_data)
+{
+	struct rebalance_move moves[REBALANCE_MOVES_MAX];
+	size_t n = rebalance_plan(v, service, now, moves);
+
+	for (size_t i = 0; i < n; i++)
+		cb(cb_data, moves[i].task, moves[i].to);
 }
 
 /* ---------------------------------------------------------------- tokens */
@@ -364,6 +381,8 @@ struct control_ops wiring_control_ops(struct manager *m)
 		.constraint_check = constraint_check,
 		.explain = explain,
 		.global_wanted = global_wanted,
+		.verdicts = verdicts,
+		.rebalance = rebalance,
 		.token_standing = token_standing,
 		.token_create = token_create,
 		.token_revoke = token_revoke,

@@ -33,6 +33,26 @@ const char *pb_node_state_name(int state)
 	return enum_name(&skein__node_state__descriptor, state, "NODE_");
 }
 
+const char *pb_migration_phase_name(int phase)
+{
+	static const struct {
+		int phase;
+		const char *name;
+	} names[] = {
+		{MIGRATION_NEW, "new"},		{MIGRATION_PREPARE, "prepare"},
+		{MIGRATION_COPY, "copy"},	{MIGRATION_FREEZE, "freeze"},
+		{MIGRATION_SWITCH, "switch"},	{MIGRATION_ABORT, "abort"},
+		{MIGRATION_RESUME, "resume"},	{MIGRATION_MOVED, "moved"},
+		{MIGRATION_CHECKED, "checked"}, {MIGRATION_REFUSED, "refused"},
+		{MIGRATION_LOST, "lost"},	{MIGRATION_ROLLED_BACK, "rolled-back"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].phase == phase)
+			return names[i].name;
+	return "unknown";
+}
+
 const char *pb_role_name(int role)
 {
 	return role == NODE_ROLE_MANAGER ? "manager" : role == NODE_ROLE_WORKER ? "worker" : "unknown";

@@ -145,6 +145,7 @@ typedef Skein__NetExport pb_net_export;
 /* "RUNNING", "READY", "ACTIVE", ... as generated, without the prefix. Static strings. */
 const char *pb_task_state_name(int state);
 const char *pb_node_state_name(int state);
+const char *pb_migration_phase_name(int phase);     /* "prepare", "rolled-back" */
 const char *pb_role_name(int role);                 /* "worker", "manager" */
 const char *pb_availability_name(int availability); /* "active", ... */
 
@@ -155,6 +156,12 @@ const char *pb_availability_name(int availability); /* "active", ... */
 const char *pb_task_name(const pb_task *task, char buf[static PB_TASK_NAME_MAX]);
 /* spec.name, else the hostname, else the id. Borrowed from the node. */
 const char *pb_node_name(const pb_node *node);
+
+/* Is it over? From then on nothing of it changes. */
+static inline bool pb_migration_ended(const pb_migration *migration)
+{
+	return (int)migration->phase >= MIGRATION_MOVED;
+}
 
 /* ---- copies */
 

@@ -57,7 +57,11 @@ static void on_req_done(struct rpc_call *call, void *data)
 	X("GetNetwork", step_get_network, SMALL_REQUEST_BYTES)                                     \
 	X("RemoveNetwork", step_remove_network, SMALL_REQUEST_BYTES)                               \
 	X("ListTasks", step_list_tasks, SMALL_REQUEST_BYTES)                                       \
-	X("GetTask", step_get_task, SMALL_REQUEST_BYTES)
+	X("GetTask", step_get_task, SMALL_REQUEST_BYTES)                                           \
+	X("MigrateTask", step_migrate_task, SMALL_REQUEST_BYTES)                                   \
+	X("CancelMigration", step_cancel_migration, SMALL_REQUEST_BYTES)                           \
+	X("ListMigrations", step_list_migrations, SMALL_REQUEST_BYTES)                             \
+	X("Rebalance", step_rebalance, SMALL_REQUEST_BYTES)
 
 UNARY_METHODS(UNARY)
 
@@ -71,6 +75,12 @@ static const struct rpc_method methods[] = {
 	 .on_message = watch_on_message,
 	 .on_drain = watch_on_drain,
 	 .on_done = watch_on_done},
+	{.name = "WatchMigration",
+	 .allow = MAY_CONTROL,
+	 .max_request_bytes = SMALL_REQUEST_BYTES,
+	 .on_message = migration_watch_on_message,
+	 .on_drain = migration_watch_on_drain,
+	 .on_done = migration_watch_on_done},
 	{.name = "Logs",
 	 .allow = MAY_CONTROL,
 	 .max_request_bytes = SMALL_REQUEST_BYTES,
@@ -104,6 +114,7 @@ static void on_events(void *data, const struct store_event *events, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		watch_on_event(c, &events[i]);
 		logs_on_event(c, &events[i]);
+		migration_watch_on_event(c, &events[i]);
 	}
 }
 
@@ -112,7 +123,8 @@ struct control *control_new(const struct control_options *options)
 	const struct control_ops *ops = options->ops;
 	struct control *c = xnew(struct control);
 
-	assert(ops->constraint_check && ops->explain && ops->global_wanted && ops->token_standing &&
+	assert(ops->constraint_check && ops->explain && ops->global_wanted && ops->verdicts &&
+	       ops->rebalance && ops->token_standing &&
 	       ops->token_create && ops->token_revoke && ops->remove_member && ops->leader_id &&
 	       ops->etcd_info && ops->complaint && ops->resolve_image && ops->ui_token_create && ops->ui_url);
 	c->loop = options->loop;
@@ -126,6 +138,7 @@ struct control *control_new(const struct control_options *options)
 	LIST_INIT(&c->net_checks);
 	LIST_INIT(&c->events);
 	LIST_INIT(&c->usages);
+	LIST_INIT(&c->migration_watches);
 	c->history = options->history;
 	c->usage = options->usage;
 	closer_init(&c->closer);

@@ -32,6 +32,12 @@ typedef void (*control_done_cb)(void *cb_data, const struct error *err);
 /* digest: "sha256:<hex>" of the manifest (or index) that the reference names now; NULL on error. */
 typedef void (*control_digest_cb)(void *cb_data, const char *digest, const struct error *err);
 
+/* Whether a task may run on a node; `reason` is valid during the call. */
+typedef void (*control_verdict_cb)(void *cb_data, const pb_node *node, bool fits, const char *filter,
+				   const char *reason);
+/* A task that is to move, and where. */
+typedef void (*control_move_cb)(void *cb_data, const pb_task *task, const pb_node *to);
+
 /* What control needs of its siblings. Every function is required; `data` is passed to each. */
 struct control_ops {
 	void *data;
@@ -44,6 +50,13 @@ struct control_ops {
 						  const pb_service *service, int64_t now);
 	/* Nodes that a global service runs on now: eligible ones. */
 	uint64_t (*global_wanted)(void *data, struct view *v, const pb_service *service);
+
+	/* Whether a task may run on each node; it does not count as load itself. */
+	void (*verdicts)(void *data, const struct view *v, const pb_task *task, int64_t now,
+			 control_verdict_cb cb, void *cb_data);
+	/* Which tasks to move so that a service is spread again; in the order in which it is best done. */
+	void (*rebalance)(void *data, const struct view *v, const pb_service *service, int64_t now,
+			  control_move_cb cb, void *cb_data);
 
 	/* ---- join tokens: staged into `t`; texts are heap strings that control wipes and frees */
 	/* The standing token of a role; made when there is none, replaced when `rotate`. */

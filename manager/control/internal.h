@@ -19,6 +19,7 @@ struct net_check;
 struct events_call;
 struct history_sub;
 struct usage_call;
+struct migration_watch;
 
 struct control {
 	uv_loop_t *loop;
@@ -43,6 +44,8 @@ struct control {
 	struct usage *usage;
 	LIST_HEAD(, usage_call) usages;
 	size_t n_usages;
+	LIST_HEAD(, migration_watch) migration_watches;
+	size_t n_migration_watches;
 };
 
 struct view *control_view(const struct control *c);
@@ -73,6 +76,10 @@ void step_get_network(struct req *r);
 void step_remove_network(struct req *r);
 void step_list_tasks(struct req *r);
 void step_get_task(struct req *r);
+void step_migrate_task(struct req *r);
+void step_cancel_migration(struct req *r);
+void step_list_migrations(struct req *r);
+void step_rebalance(struct req *r);
 
 /* ---- streams */
 void watch_open(struct control *c);
@@ -102,3 +109,9 @@ void usage_on_done(struct rpc_call *call, void *data);
 void net_check_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
 void net_check_on_drain(struct rpc_call *call, void *data);
 void net_check_on_done(struct rpc_call *call, void *data);
+
+void migration_watch_on_message(struct rpc_call *call, const ProtobufCMessage *msg, void *data);
+void migration_watch_on_drain(struct rpc_call *call, void *data);
+void migration_watch_on_done(struct rpc_call *call, void *data);
+void migration_watch_on_event(struct control *c, const struct store_event *e);
+void migration_watch_turn(struct control *c);

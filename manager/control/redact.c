@@ -2,6 +2,7 @@
 
 #include "common/mem.h"
 #include "common/str.h"
+#include "manager/store/view.h"
 
 #define NOTHING ((char *)protobuf_c_empty_string)
 
@@ -118,6 +119,24 @@ pb_migration *redact_migration(struct redact *r, const pb_migration *migration)
 	*copy = *migration;
 	copy->ticket = (ProtobufCBinaryData){0};
 	return copy;
+}
+
+void redact_node_names(struct redact *r, const struct view *v, size_t *ret_n, pb_kv ***ret_list)
+{
+	_cleanup_free_ const void **nodes = NULL;
+	size_t n;
+
+	nodes = view_list(v, KIND_NODE, &n);
+	*ret_list = redact_alloc(r, n * sizeof(**ret_list));
+	*ret_n = n;
+	for (size_t i = 0; i < n; i++) {
+		pb_kv *kv = redact_alloc(r, sizeof(*kv));
+
+		*kv = (pb_kv)SKEIN__KEY_VALUE__INIT;
+		kv->key = ((const pb_node *)nodes[i])->id;
+		kv->value = (char *)pb_node_name(nodes[i]);
+		(*ret_list)[i] = kv;
+	}
 }
 
 void redact_task_spec(pb_task_spec *spec)

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+struct view;
+
 struct redact {
 	void **chunks;
 	size_t n, cap;
@@ -23,6 +25,8 @@ pb_task *redact_task(struct redact *r, const pb_task *task);
 pb_task *redact_task_slim(struct redact *r, const pb_task *task);
 pb_token *redact_token(struct redact *r, const pb_token *token);
 pb_ui_token *redact_ui_token(struct redact *r, const pb_ui_token *token);
+/* Id and name of every node, as many answers carry them. */
+void redact_node_names(struct redact *r, const struct view *v, size_t *ret_n, pb_kv ***ret_list);
 pb_network *redact_network(struct redact *r, const pb_network *network);
 pb_migration *redact_migration(struct redact *r, const pb_migration *migration); /* without its ticket */
 

@@ -25,6 +25,7 @@ static void req_free(struct req *r)
 		mem_wipe(r->text, strlen(r->text));
 	free(r->text);
 	free(r->url);
+	pb_free(r->answer);
 	free(r);
 	closer_drop(&c->closer);
 }

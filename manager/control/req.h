@@ -30,6 +30,7 @@ struct req {
 	char id[64]; /* of the object that is made or changed */
 	char *text;  /* of a token; wiped */
 	char *url;   /* of the web page */
+	void *answer; /* heap message that is known before the write; NULL = there is none */
 	struct strv warnings;
 	bool image_done;  /* the digest has been looked for */
 	bool member_done; /* taken out of etcd's members */

@@ -1,5 +1,6 @@
 #include "resolve.h"
 #include "internal.h"
+#include "migrate_rules.h"
 
 #include "common/error.h"
 #include "common/mem.h"
@@ -176,4 +177,20 @@ const pb_ui_token *resolve_ui_token(const struct view *v, const char *ref, struc
 		return NULL;
 	token = view_ui_token(v, ref);
 	return token ? token : by_prefix(v, KIND_UI_TOKEN, ref, "token", err);
+}
+
+const pb_migration *resolve_migration(const struct view *v, const char *ref, struct error *err)
+{
+	struct error none = ERROR_INIT;
+	const pb_migration *migration;
+	const pb_task *task;
+
+	if (check_ref("migration", ref, err) < 0)
+		return NULL;
+	migration = view_migration(v, ref);
+	if (migration)
+		return migration;
+	task = resolve_task(v, ref, &none);
+	migration = task ? migrate_rules_of_task(v, task->id) : NULL;
+	return migration ? migration : by_prefix(v, KIND_MIGRATION, ref, "migration", err);
 }

@@ -17,3 +17,5 @@ const pb_task *resolve_task(const struct view *v, const char *ref, struct error 
 const pb_network *resolve_network(const struct view *v, const char *ref, struct error *err);
 const pb_token *resolve_token(const struct view *v, const char *ref, struct error *err);
 const pb_ui_token *resolve_ui_token(const struct view *v, const char *ref, struct error *err);
+/* Also by a task that is being moved. */
+const pb_migration *resolve_migration(const struct view *v, const char *ref, struct error *err);

@@ -119,23 +119,6 @@ static const pb_task **candidates(const struct view *v, const Skein__ListTasksRe
 	return (const pb_task **)view_list(v, KIND_TASK, ret_n);
 }
 
-static void add_node_names(const struct view *v, struct redact *redact, size_t *n, pb_kv ***list)
-{
-	_cleanup_free_ const void **nodes = NULL;
-	size_t n_nodes;
-
-	nodes = view_list(v, KIND_NODE, &n_nodes);
-	*list = redact_alloc(redact, n_nodes * sizeof(**list));
-	for (size_t i = 0; i < n_nodes; i++) {
-		pb_kv *kv = redact_alloc(redact, sizeof(*kv));
-
-		*kv = (pb_kv)SKEIN__KEY_VALUE__INIT;
-		kv->key = ((const pb_node *)nodes[i])->id;
-		kv->value = (char *)pb_node_name(nodes[i]);
-		(*list)[(*n)++] = kv;
-	}
-}
-
 void step_list_tasks(struct req *r)
 {
 	const Skein__ListTasksRequest *request = r->msg;
@@ -158,7 +141,7 @@ void step_list_tasks(struct req *r)
 		if (in_scope(&scope, request, tasks[i]) &&
 		    filters_pass(task_filters, request->filters, request->n_filters, v, tasks[i]))
 			response.tasks[response.n_tasks++] = redact_task(&redact, tasks[i]);
-	add_node_names(v, &redact, &response.n_node_names, &response.node_names);
+	redact_node_names(&redact, v, &response.n_node_names, &response.node_names);
 	req_reply_bounded(r, &response.base, "tasks");
 }
 

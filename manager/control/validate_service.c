@@ -181,13 +181,28 @@ static int check_placement(const pb_placement *p, bool global, const struct vali
 	return 0;
 }
 
+/* What a container has of its host's cannot go with it. Whether a node can carry it out is the scheduler's matter. */
+static int check_live_migrate(const pb_task_spec *task, struct error *err)
+{
+	if (!task->live_migrate)
+		return 0;
+	if (str_eq(task->network, "host"))
+		return error_set(err, ERR_INVALID,
+				 "task.live_migrate true: not with network host, whose connections stay with the node");
+	if (task->container->tty)
+		return error_set(err, ERR_INVALID,
+				 "task.live_migrate true: not with a terminal (tty), which cannot be taken to another node");
+	return 0;
+}
+
 static int check_task(const pb_task_spec *task, bool global, const struct validate_ops *ops,
 		      struct error *err)
 {
 	if (!task || !task->container)
 		return error_set(err, ERR_INVALID, "task.container: is missing");
 	if (validate_container(task->container, task->network, err) < 0 ||
-	    check_requirements(task->resources, err) < 0 || check_restart(task->restart, err) < 0)
+	    check_requirements(task->resources, err) < 0 || check_restart(task->restart, err) < 0 ||
+	    check_live_migrate(task, err) < 0)
 		return -1;
 	return check_placement(task->placement, global, ops, err);
 }

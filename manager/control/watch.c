@@ -53,24 +53,6 @@ static bool is_current(const pb_task *const *tasks, size_t n, size_t i, bool glo
 	return newer == 0 || ended;
 }
 
-static void add_node_names(const struct view *v, struct redact *redact,
-			   Skein__WatchServiceResponse *out)
-{
-	_cleanup_free_ const void **nodes = NULL;
-	size_t n;
-
-	nodes = view_list(v, KIND_NODE, &n);
-	out->node_names = redact_alloc(redact, n * sizeof(*out->node_names));
-	for (size_t i = 0; i < n; i++) {
-		pb_kv *kv = redact_alloc(redact, sizeof(*kv));
-
-		*kv = (pb_kv)SKEIN__KEY_VALUE__INIT;
-		kv->key = ((const pb_node *)nodes[i])->id;
-		kv->value = (char *)pb_node_name(nodes[i]);
-		out->node_names[out->n_node_names++] = kv;
-	}
-}
-
 static void fill(struct control *c, const pb_service *service, struct redact *redact,
 		 Skein__WatchServiceResponse *out)
 {
@@ -87,7 +69,7 @@ static void fill(struct control *c, const pb_service *service, struct redact *re
 			continue;
 		out->tasks[out->n_tasks++] = redact_task_slim(redact, tasks[i]);
 	}
-	add_node_names(v, redact, out);
+	redact_node_names(redact, v, &out->n_node_names, &out->node_names);
 	out->desired = global ? c->ops.global_wanted(c->ops.data, v, service)
 			      : service->spec->replicated->replicas;
 }
@@ -123,6 +105,7 @@ static void on_turn(uv_idle_t *idle)
 		if (w->dirty && !w->ended && rpc_call_unsent(w->call) == 0)
 			send_state(w);
 	}
+	migration_watch_turn(c);
 	events_turn(c);
 }
 

@@ -81,7 +81,7 @@ const pb_task **view_tasks_unassigned(const struct view *v, size_t *ret_n);
 /* ---- migrations */
 
 /* It has come to one of its ends. */
-static inline bool migration_over(const pb_migration *m) { return (int)m->phase >= MIGRATION_MOVED; }
+static inline bool migration_over(const pb_migration *m) { return pb_migration_ended(m); }
 
 /* All that are kept of a service, ended ones included: by slot, then created_at (not yet committed: last), then id. */
 const pb_migration **view_migrations_of_service(const struct view *v, const char *service_id, size_t *ret_n);

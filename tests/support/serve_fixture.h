@@ -25,6 +25,8 @@ static inline void serve_open_services(struct serve *s)
 	static const struct control_ops functions = {.constraint_check = op_constraint,
 						     .explain = op_explain,
 						     .global_wanted = op_global_wanted,
+						     .verdicts = op_verdicts,
+						     .rebalance = op_rebalance,
 						     .token_standing = op_token_standing,
 						     .token_create = op_token_create,
 						     .token_revoke = op_token_revoke,

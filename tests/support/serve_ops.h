@@ -26,6 +26,35 @@ static inline uint64_t op_global_wanted(void *data, struct view *v, const pb_ser
 	return view_count(v, KIND_NODE);
 }
 
+/* Every node but those called "full..." takes every task. */
+static inline void op_verdicts(void *data, const struct view *v, const pb_task *task, int64_t now,
+			       control_verdict_cb cb, void *cb_data)
+{
+	_cleanup_free_ const void **nodes = NULL;
+	size_t n;
+
+	nodes = view_list(v, KIND_NODE, &n);
+	for (size_t i = 0; i < n; i++) {
+		bool full = str_starts(((const pb_node *)nodes[i])->id, "full");
+
+		cb(cb_data, nodes[i], !full, full ? "resource" : "", full ? "insufficient memory" : "");
+	}
+}
+
+/* All tasks of the service that are not on node n9 go there. */
+static inline void op_rebalance(void *data, const struct view *v, const pb_service *service, int64_t now,
+				control_move_cb cb, void *cb_data)
+{
+	_cleanup_free_ const pb_task **tasks = NULL;
+	const pb_node *to = view_node(v, "n9");
+	size_t n;
+
+	tasks = view_tasks_of_service(v, service->id, &n);
+	for (size_t i = 0; to && i < n; i++)
+		if (!str_eq(tasks[i]->node_id, to->id))
+			cb(cb_data, tasks[i], to);
+}
+
 /* The object is what is tested here, not the secret. */
 static inline int op_token_standing(void *data, struct txn *t, struct view *v, int role,
 				    bool rotate, int64_t now, char **ret_text, struct error *err)

@@ -246,6 +246,21 @@ static void network_and_sysctls(void **state)
 }
 
 /* One string field at a time: accepted values, then refused ones. */
+static void live_migration(void **state)
+{
+	_cleanup_pb_ pb_service_spec *spec = good_spec();
+
+	spec->task->live_migrate = true;
+	accepted(spec);
+	spec->task->container->tty = true;
+	refused(spec, "task.live_migrate", "tty");
+	spec->task->container->tty = false;
+	pb_set_str(&spec->task->network, "host");
+	refused(spec, "task.live_migrate", "network host");
+	spec->task->live_migrate = false;
+	accepted(spec);
+}
+
 static void container_strings(void **state)
 {
 	_cleanup_pb_ pb_service_spec *spec = good_spec();
@@ -459,6 +474,7 @@ int main(void)
 		cmocka_unit_test(health_checks),
 		cmocka_unit_test(placement),
 		cmocka_unit_test(network_and_sysctls),
+		cmocka_unit_test(live_migration),
 		cmocka_unit_test(container_strings),
 		cmocka_unit_test(lists),
 		cmocka_unit_test(ulimits),
