@@ -2,6 +2,7 @@
 #include "conn.h"
 #include "ctl.h"
 #include "inspect.h"
+#include "node.h"
 #include "ps.h"
 #include "values.h"
 
@@ -145,7 +146,7 @@ static enum ctl_exit run_ls(struct ctl *ctl, const struct verb *verb, void *flag
 
 /* ---------------------------------------------------------------- inspect */
 
-static Skein__NodeResponse *get_node(struct ctl *ctl, const char *ref, struct error *err)
+Skein__NodeResponse *node_get(struct ctl *ctl, const char *ref, struct error *err)
 {
 	_cleanup_free_ char *self = str_eq(ref, "self") ? own_id(ctl) : NULL;
 	Skein__RefRequest request = SKEIN__REF_REQUEST__INIT;
@@ -165,7 +166,7 @@ static Skein__NodeResponse *get_node(struct ctl *ctl, const char *ref, struct er
 
 static void *fetch_node(struct ctl *ctl, const char *ref, struct error *err)
 {
-	_cleanup_pb_ Skein__NodeResponse *reply = get_node(ctl, ref, err);
+	_cleanup_pb_ Skein__NodeResponse *reply = node_get(ctl, ref, err);
 
 	return reply ? TAKE_PTR(reply->node) : NULL;
 }
@@ -218,14 +219,11 @@ static enum ctl_exit run_inspect(struct ctl *ctl, const struct verb *verb, void 
 
 /* ---------------------------------------------------------------- update, promote, demote, rm */
 
-typedef int (*edit_fn)(pb_node_spec *spec, const void *data, struct error *err);
-
-/* Read, change, write with the revision read; again when somebody else was faster. */
-static int change_node(struct ctl *ctl, const char *ref, edit_fn edit, const void *data,
-		       struct error *err)
+int node_change(struct ctl *ctl, const char *ref, node_edit_fn edit, const void *data, Skein__NodeResponse **ret_reply,
+		struct error *err)
 {
 	for (unsigned attempt = 0;; attempt++) {
-		_cleanup_pb_ Skein__NodeResponse *reply = get_node(ctl, ref, err);
+		_cleanup_pb_ Skein__NodeResponse *reply = node_get(ctl, ref, err);
 		Skein__UpdateNodeRequest request = SKEIN__UPDATE_NODE_REQUEST__INIT;
 
 		if (!reply || edit(reply->node->spec, data, err) < 0)
@@ -234,7 +232,7 @@ static int change_node(struct ctl *ctl, const char *ref, edit_fn edit, const voi
 		request.revision = reply->node->meta ? reply->node->meta->revision : 0;
 		request.spec = reply->node->spec;
 		if (conn_call(ctl_conn(ctl), CONN_MANAGER, "UpdateNode", &request, CONN_TIMEOUT_MS,
-			      NULL, err) == 0)
+			      ret_reply, err) == 0)
 			return 0;
 		if (err->code != ERR_CONFLICT || attempt >= CONFLICT_RETRIES)
 			return -1;
@@ -279,7 +277,7 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct verb *verb, void *
 				      "--label-rm or --role");
 	if (edit_node(trial, f, err) < 0)
 		return CTL_USAGE;
-	if (change_node(ctl, args->v[0], edit_node, f, err) < 0)
+	if (node_change(ctl, args->v[0], edit_node, f, NULL, err) < 0)
 		return CTL_FAILED;
 	puts(args->v[0]);
 	return CTL_OK;
@@ -301,7 +299,7 @@ static enum ctl_exit change_roles(struct ctl *ctl, const struct strv *args, int 
 	for (size_t i = 0; i < args->n; i++) {
 		if (status != CTL_OK)
 			ctl_warn("%s", err->msg);
-		if (change_node(ctl, args->v[i], set_role, &wanted, err) < 0)
+		if (node_change(ctl, args->v[i], set_role, &wanted, NULL, err) < 0)
 			status = CTL_FAILED;
 		else if (role == NODE_ROLE_MANAGER)
 			printf("Node %s promoted to a manager in the cluster.\n", args->v[i]);

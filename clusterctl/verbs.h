@@ -15,6 +15,8 @@ enum ctl_exit {
 	CTL_OK = 0,
 	CTL_FAILED = 1,
 	CTL_USAGE = 2, /* flags or arguments are wrong: nothing was asked of the cluster */
+	CTL_REFUSED = 3,     /* task migrate: it cannot be moved; nothing was touched */
+	CTL_ROLLED_BACK = 4, /* task migrate: it runs where it did */
 	CTL_INTERRUPTED = 130,
 };
 
@@ -110,5 +112,5 @@ struct no_flags {
 extern const struct option_def no_options[];
 
 /* The verbs of each file; end with {0}. */
-extern const struct verb cluster_verbs[], token_verbs[], ui_token_verbs[], node_verbs[], service_verbs[],
-	service_change_verbs[], service_show_verbs[], network_verbs[], task_verbs[], image_verbs[], events_verbs[], top_verbs[], self_verbs[];
+extern const struct verb cluster_verbs[], token_verbs[], ui_token_verbs[], node_verbs[], drain_verbs[], service_verbs[],
+	service_change_verbs[], service_show_verbs[], rebalance_verbs[], network_verbs[], task_verbs[], migrate_verbs[], image_verbs[], events_verbs[], top_verbs[], self_verbs[];
