@@ -44,7 +44,12 @@ static uint64_t global_wanted(void *data, struct view *v, const pb_service *serv
 
 static void verdicts(void *data, const struct view *v, const pb_task *task, int64_t now, control_verdict_cb cb, void *cb_data)
 {
-	scheduler_explain(v, task, now, cb, cb_data);
+	_cleanup_pb_ pb_task *moved = pb_dup(task);
+
+	/* As the task that would go on with its container. */
+	pb_set_str(&moved->migrated_from, task->id);
+	pb_set_str(&moved->node_id, "");
+	scheduler_explain(v, moved, now, cb, cb_data);
 }
 
 static void rebalance(void *data, const struct view *v, const pb_service *service, int64_t now, control_move_cb cb,

@@ -51,7 +51,7 @@ struct control_ops {
 	/* Nodes that a global service runs on now: eligible ones. */
 	uint64_t (*global_wanted)(void *data, struct view *v, const pb_service *service);
 
-	/* Whether a task may run on each node; it does not count as load itself. */
+	/* Whether a running task could be moved to each node; it does not count as load itself. */
 	void (*verdicts)(void *data, const struct view *v, const pb_task *task, int64_t now,
 			 control_verdict_cb cb, void *cb_data);
 	/* Which tasks to move so that a service is spread again; in the order in which it is best done. */

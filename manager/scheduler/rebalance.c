@@ -164,13 +164,21 @@ static bool is_better(const struct board *b, const struct choice *x, const struc
 	return b->set.v[x->to].tasks < b->set.v[y->to].tasks;
 }
 
+static bool may_go(const struct board *b, const struct choice *c)
+{
+	struct want want = b->want;
+
+	want.from = b->set.v[c->piece->at].node;
+	return !filter_refusing(&want, &b->set.v[c->to]);
+}
+
 static void try_node(const struct board *b, struct piece *piece, size_t to, struct choice *best)
 {
 	struct choice c = {.piece = piece, .to = to, .level = parting(b, piece->at, to)};
 
 	if (gain_at(b, &c, c.level) < 2)
 		return;
-	if (is_better(b, &c, best) && !filter_refusing(&b->want, &b->set.v[to]))
+	if (is_better(b, &c, best) && may_go(b, &c))
 		*best = c;
 }
 

@@ -8,6 +8,9 @@
 #include "manager/scheduler/rebalance.h"
 #include "support/build.h"
 
+/* A node where containers can be checkpointed. */
+#define able(id_, ...) node(id_, .features = "checkpoint=runc;criu=3.17.1", ##__VA_ARGS__)
+
 /* The service "web" and its tasks may be moved. */
 static void make_movable(struct view *v)
 {
@@ -43,7 +46,7 @@ static char *plan(struct view *v)
 
 static void a_node_that_is_back_gets_its_share(void **state)
 {
-	struct view *v = view_of(node("n1"), node("n2"), node("n3"), service("web", .replicas = 4),
+	struct view *v = view_of(able("n1"), able("n2"), able("n3"), service("web", .replicas = 4),
 				 task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
 				 task("t3", .slot = 3, .node = "n2"), task("t4", .slot = 4, .node = "n2"));
 
@@ -55,7 +58,7 @@ static void a_node_that_is_back_gets_its_share(void **state)
 
 static void what_is_spread_stays(void **state)
 {
-	struct view *v = view_of(node("n1"), node("n2"), node("n3"), service("web", .replicas = 4),
+	struct view *v = view_of(able("n1"), able("n2"), able("n3"), service("web", .replicas = 4),
 				 task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
 				 task("t3", .slot = 3, .node = "n2"), task("t4", .slot = 4, .node = "n3"));
 
@@ -66,16 +69,17 @@ static void what_is_spread_stays(void **state)
 
 static void nodes_that_are_not_eligible_get_nothing(void **state)
 {
-	struct view *v = view_of(node("n1"), node("n2", .availability = AVAILABILITY_DRAIN),
-				 node("n3", .state = NODE_DOWN), node("n4", .availability = AVAILABILITY_PAUSE),
-				 node("n5", .labels = "disk=ssd"),
+	struct view *v = view_of(able("n1"), able("n2", .availability = AVAILABILITY_DRAIN),
+				 able("n3", .state = NODE_DOWN), able("n4", .availability = AVAILABILITY_PAUSE),
+				 able("n5", .labels = "disk=ssd"),
+				 able("n7", .arch = "aarch64"), node("n8"),
 				 service("web", .replicas = 3, .constraints = "node.labels.disk!=ssd"),
 				 task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
 				 task("t3", .slot = 3, .node = "n1"));
 
 	make_movable(v);
 	assert_plan(v, "");
-	view_add(v, node("n6"));
+	view_add(v, able("n6"));
 	assert_plan(v, "t1>n6");
 	view_free(v);
 }
@@ -83,7 +87,7 @@ static void nodes_that_are_not_eligible_get_nothing(void **state)
 /* The moves before take their room; what they leave is not free before they are made. */
 static void room_is_counted(void **state)
 {
-	struct view *v = view_of(node("n1", .mem_bytes = 4 * GIB), node("n2", .mem_bytes = 1 * GIB),
+	struct view *v = view_of(able("n1", .mem_bytes = 4 * GIB), able("n2", .mem_bytes = 1 * GIB),
 				 service("web", .replicas = 4, .mem_bytes = GIB), task("t1", .slot = 1, .node = "n1"),
 				 task("t2", .slot = 2, .node = "n1"), task("t3", .slot = 3, .node = "n1"),
 				 task("t4", .slot = 4, .node = "n1"));
@@ -95,8 +99,8 @@ static void room_is_counted(void **state)
 
 static void preferences_come_before_nodes(void **state)
 {
-	struct view *v = view_of(node("a1", .labels = "rack=a"), node("a2", .labels = "rack=a"),
-				 node("b1", .labels = "rack=b"),
+	struct view *v = view_of(able("a1", .labels = "rack=a"), able("a2", .labels = "rack=a"),
+				 able("b1", .labels = "rack=b"),
 				 service("web", .replicas = 4, .spread = "node.labels.rack"),
 				 task("t1", .slot = 1, .node = "a1"), task("t2", .slot = 2, .node = "a1"),
 				 task("t3", .slot = 3, .node = "a2"), task("t4", .slot = 4, .node = "a2"));
@@ -123,7 +127,7 @@ static void put_migration(struct view *v, const char *id, const char *source, co
 
 static void what_is_being_moved_counts_where_it_goes(void **state)
 {
-	struct view *v = view_of(node("n1"), node("n2"), service("web", .replicas = 4),
+	struct view *v = view_of(able("n1"), able("n2"), service("web", .replicas = 4),
 				 task("t1", .slot = 1, .node = "n1"), task("t2", .slot = 2, .node = "n1"),
 				 task("t3", .slot = 3, .node = "n1"), task("t4", .slot = 4, .node = "n1"));
 
@@ -140,7 +144,7 @@ static void what_is_being_moved_counts_where_it_goes(void **state)
 
 static void only_running_tasks_of_this_version_move(void **state)
 {
-	struct view *v = view_of(node("n1"), node("n2"), service("web", .replicas = 4, .version = 2),
+	struct view *v = view_of(able("n1"), able("n2"), service("web", .replicas = 4, .version = 2),
 				 task("t1", .slot = 1, .node = "n1", .version = 2, .state = TASK_STARTING),
 				 task("t2", .slot = 2, .node = "n1", .version = 1),
 				 task("t3", .slot = 3, .node = "n1", .version = 2, .desired = TASK_SHUTDOWN),
@@ -161,7 +165,7 @@ static void a_plan_has_no_successor(void **state)
 	for (unsigned i = 0; i < 11; i++) {
 		_cleanup_free_ char *id = xasprintf("n%02u", i), *labels = xasprintf("rack=%u", i % 3);
 
-		view_add(v, node(id, .labels = labels));
+		view_add(v, able(id, .labels = labels));
 	}
 	for (unsigned i = 0; i < 60; i++) {
 		_cleanup_free_ char *id = xasprintf("t%02u", i);
