@@ -100,7 +100,10 @@ static void assert_ends_well(struct box *x)
 	bed_wait(&bed, x->exited);
 	assert_int_equal(x->exit.exit_code, 7);
 	text = box_log(x);
-	assert_non_null(strstr(text, "in-tmpfs\nin-upper\n1\n2\n3\n"));
+	/* The counter still writes between them. */
+	assert_non_null(strstr(text, "in-tmpfs\n"));
+	assert_non_null(strstr(text, "in-upper\n"));
+	assert_non_null(strstr(text, "1\n2\n3\n"));
 	assert_non_null(strstr(text, "\nlast\n"));
 }
 
