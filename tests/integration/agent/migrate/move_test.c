@@ -81,9 +81,10 @@ static void on_restored_here(void *data, struct container *c, const struct resto
 	move_restored(e->move, err);
 }
 
+/* Called with what the container was made with. */
 static void on_removed_here(void *data, struct container *c, const struct error *err)
 {
-	struct end *e = data;
+	struct end *e = container_of((struct box *)data, struct end, box);
 
 	e->box.c = NULL;
 	e->box.removed = true;
