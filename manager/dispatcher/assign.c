@@ -3,6 +3,7 @@
 #include "common/mem.h"
 #include "common/str.h"
 #include "manager/store/view.h"
+#include "move.h"
 #include "peers.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@ struct told {
 	UT_hash_handle hh;
 	uint64_t revision;    /* of the task when it was looked at last */
 	uint64_t fingerprint; /* of what the agent acts on */
+	bool moves;	      /* it was told with an order of a migration */
 	unsigned seen;	      /* round in which the task was there */
 	char id[];
 };
@@ -58,22 +60,28 @@ static bool is_for_agent(const pb_task *task)
 	return state >= TASK_ASSIGNED && state != TASK_ORPHANED;
 }
 
-/* FNV-1a over the packed task without what changes by the agent's own doing. */
-static uint64_t fingerprint_of(const pb_task *task)
+/* FNV-1a */
+static uint64_t hash_message(uint64_t hash, const ProtobufCMessage *msg)
 {
-	pb_task bare = *task;
-	_cleanup_free_ uint8_t *bytes = NULL;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	size_t len;
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	_cleanup_free_ uint8_t *bytes = xmalloc(len);
 
-	bare.status = NULL;
-	bare.meta = NULL;
-	len = protobuf_c_message_get_packed_size(&bare.base);
-	bytes = xmalloc(len);
-	protobuf_c_message_pack(&bare.base, bytes);
+	protobuf_c_message_pack(msg, bytes);
 	for (size_t i = 0; i < len; i++)
 		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
 	return hash;
+}
+
+/* Over the task without what changes by the agent's own doing, and its order. */
+static uint64_t fingerprint_of(const pb_task *task, const pb_migration_order *order)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	pb_task bare = *task;
+
+	bare.status = NULL;
+	bare.meta = NULL;
+	hash = hash_message(hash, &bare.base);
+	return order ? hash_message(hash, &order->base) : hash;
 }
 
 static struct told *told_find(struct assign *a, const char *id)
@@ -118,20 +126,23 @@ static bool add_updates(struct assign *a, const struct view *v, struct peers *pe
 		const pb_task *task = tasks[i];
 		uint64_t revision = task->meta ? task->meta->revision : 0, fingerprint;
 		struct told *t = told_find(a, task->id);
+		_cleanup_pb_ pb_migration_order *order = NULL;
 		Skein__Assignment *assignment;
 
 		if (!is_for_agent(task))
 			continue;
 		if (t)
 			t->seen = a->round;
-		if (t && t->revision == revision && revision)
+		order = move_order(v, task);
+		if (t && t->revision == revision && revision && !order && !t->moves)
 			continue;
-		fingerprint = fingerprint_of(task);
+		fingerprint = fingerprint_of(task, order);
 		if (t && t->fingerprint == fingerprint) {
 			t->revision = revision;
 			continue;
 		}
 		assignment = assignment_of(a, task, peers);
+		pb_set_msg(&assignment->migration, order);
 		bytes += protobuf_c_message_get_packed_size(&assignment->base);
 		if (bytes > ASSIGN_MESSAGE_MAX_BYTES && out->n_update) {
 			pb_free(assignment);
@@ -143,6 +154,7 @@ static bool add_updates(struct assign *a, const struct view *v, struct peers *pe
 		t->seen = a->round;
 		t->revision = revision;
 		t->fingerprint = fingerprint;
+		t->moves = order;
 	}
 	return true;
 }

@@ -20,7 +20,8 @@ void assign_free(struct assign *a);
 /*
  * The next message for the agent, or NULL when it knows everything. The first is `complete`; if
  * that does not fit into one message, it has `more` set and goes on in the next ones. A task is
- * told again only when what an agent acts on has changed (not its status, which came from there).
+ * told again only when what an agent acts on has changed (not its status, which came from there), with
+ * the order of its migration, if it has one.
  *   peers    where images are to be had
  *   returns  heap message; counts as told from now on
  */

@@ -8,6 +8,7 @@
 #include "common/tcp.h"
 #include "doubt.h"
 #include "manager/store/store.h"
+#include "move.h"
 #include "netindex.h"
 #include "peers.h"
 
@@ -291,6 +292,23 @@ static void on_task_event(struct dispatcher *d, const struct store_event *e)
 		mark_tasks(d, now->node_id);
 }
 
+static void mark_ends(struct dispatcher *d, const pb_migration *m)
+{
+	if (!m)
+		return;
+	mark_tasks(d, m->source_node);
+	mark_tasks(d, m->target_node);
+}
+
+/* Reports of progress come many times a second, and are nothing to tell. */
+static void on_migration_event(struct dispatcher *d, const struct store_event *e)
+{
+	if (move_same_orders(e->old, e->now))
+		return;
+	mark_ends(d, e->old);
+	mark_ends(d, e->now);
+}
+
 static const char *manager_address(const pb_node *node)
 {
 	return node && node->manager ? node->manager->address : "";
@@ -369,6 +387,9 @@ static void on_events(void *data, const struct store_event *events, size_t n)
 		switch (e->kind) {
 		case KIND_TASK:
 			on_task_event(d, e);
+			break;
+		case KIND_MIGRATION:
+			on_migration_event(d, e);
 			break;
 		case KIND_NODE:
 			on_node_event(d, e);

@@ -61,7 +61,8 @@ struct report_message {
 	STAILQ_ENTRY(report_message) entry;
 	char node_id[64];
 	char session_id[ID_LEN + 1];
-	Skein__StatusReports *reports;
+	Skein__StatusReports *reports; /* either these */
+	pb_migration_report *move;     /* or what an end of a migration says */
 };
 STAILQ_HEAD(report_queue, report_message);
 
@@ -122,7 +123,8 @@ struct session *session_of_node(struct dispatcher *d, const char *node_id);
 /* Send what changed: networks before the tasks that need them. */
 struct flush;
 void session_flush(struct session *s, struct flush *flush);
-void session_ack(struct dispatcher *d, const struct report_message *m);
+/* What it says is in the view, or was dropped. */
+void session_written(struct dispatcher *d, const struct report_message *m);
 void session_send_beat(struct session *s, uint64_t sequence, int64_t period);
 
 /* ---- nodes.c */
@@ -141,8 +143,9 @@ void nodes_want_down(struct dispatcher *d, const char *node_id, const char *mana
 void reports_open(struct dispatcher *d);
 void reports_close(struct dispatcher *d);
 void reports_free(struct dispatcher *d);
-/* Takes over `reports`. */
+/* Both take over what is given. */
 void reports_add(struct session *s, Skein__StatusReports *reports);
+void reports_add_move(struct session *s, pb_migration_report *report);
 
 /* ---- dispatcher.c */
 /* "host:port" of all managers, and who has images: found once per round of messages, when asked for. */

@@ -79,12 +79,20 @@ static struct holders *holders_of(struct peers *p, const char *digest)
 	return h;
 }
 
+char *peers_address(const pb_node *node)
+{
+	const char *host = node->status ? node->status->address : "";
+	bool v6 = strchr(host, ':') && host[0] != '[';
+
+	if (str_empty(host) || !node->peer_port)
+		return xstrdup("");
+	return xasprintf(v6 ? "[%s]:%u" : "%s:%u", host, node->peer_port);
+}
+
 static Skein__ImagePeer *peer_of(const pb_node *node)
 {
 	Skein__ImagePeer *peer = pb_new(&skein__image_peer__descriptor);
-	bool v6 = strchr(node->status->address, ':') && node->status->address[0] != '[';
-	_cleanup_free_ char *address =
-		xasprintf(v6 ? "[%s]:%u" : "%s:%u", node->status->address, node->peer_port);
+	_cleanup_free_ char *address = peers_address(node);
 
 	pb_set_str(&peer->node_id, node->id);
 	pb_set_str(&peer->address, address);

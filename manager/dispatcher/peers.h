@@ -19,3 +19,6 @@ void peers_free(struct peers *p);
  */
 void peers_find(struct peers *p, const pb_task *task, const char *for_node, size_t *n,
 		Skein__ImagePeer ***list);
+
+/* "host:port" at which the agent of a node answers others, "" while it is not known. Heap, yours. */
+char *peers_address(const pb_node *node);

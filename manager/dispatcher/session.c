@@ -307,6 +307,20 @@ static void on_beat(struct session *s, const Skein__Beat *beat, int64_t period)
 	session_send_beat(s, beat->sequence, period);
 }
 
+static void pause_if_full(struct session *s)
+{
+	if (s->queued_reports < SESSION_QUEUED_REPORTS_MAX || s->paused)
+		return;
+	s->paused = true;
+	rpc_call_pause(s->call);
+}
+
+static void on_migration(struct session *s, const pb_migration_report *report)
+{
+	reports_add_move(s, pb_dup_clean(&report->base));
+	pause_if_full(s);
+}
+
 static void on_statuses(struct session *s, const Skein__StatusReports *reports)
 {
 	struct error err = ERROR_INIT;
@@ -319,13 +333,10 @@ static void on_statuses(struct session *s, const Skein__StatusReports *reports)
 		return;
 	}
 	reports_add(s, pb_dup_clean(&reports->base));
-	if (s->queued_reports >= SESSION_QUEUED_REPORTS_MAX && !s->paused) {
-		s->paused = true;
-		rpc_call_pause(s->call);
-	}
+	pause_if_full(s);
 }
 
-void session_ack(struct dispatcher *d, const struct report_message *m)
+void session_written(struct dispatcher *d, const struct report_message *m)
 {
 	Skein__DispatcherMessage msg = SKEIN__DISPATCHER_MESSAGE__INIT;
 	Skein__StatusAck ack = SKEIN__STATUS_ACK__INIT;
@@ -340,6 +351,8 @@ void session_ack(struct dispatcher *d, const struct report_message *m)
 		/* It could not be heard meanwhile. */
 		liveness_heard(d->liveness, s->node_id, dispatcher_period(d), clock_mono_ns());
 	}
+	if (!m->reports)
+		return;
 	ack.sequence = m->reports->sequence;
 	msg.body_case = SKEIN__DISPATCHER_MESSAGE__BODY_STATUS_ACK;
 	msg.status_ack = &ack;
@@ -384,6 +397,9 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *raw, void 
 		break;
 	case SKEIN__AGENT_MESSAGE__BODY_STATUSES:
 		on_statuses(s, msg->statuses);
+		break;
+	case SKEIN__AGENT_MESSAGE__BODY_MIGRATION:
+		on_migration(s, msg->migration);
 		break;
 	case SKEIN__AGENT_MESSAGE__BODY_DESCRIPTION:
 		on_description(s, msg->description);

@@ -17,6 +17,7 @@ struct agent {
 	char order[64]; /* of the messages: N networks, A assignments */
 	pb_net_state *net; /* the last one */
 	pb_task *last_task;
+	pb_migration_order *last_order; /* that came with it */
 	Skein__NodeUpdate *node;
 	uv_timer_t beat;
 	bool beating, broken_sequence;
@@ -69,6 +70,7 @@ static inline void agent_on_message(struct rpc_call *call, const ProtobufCMessag
 		if (msg->assignments->n_update) {
 			pb_free(a->last_task);
 			a->last_task = pb_dup(msg->assignments->update[0]->task);
+			pb_set_msg(&a->last_order, msg->assignments->update[0]->migration);
 		}
 		break;
 	case SKEIN__DISPATCHER_MESSAGE__BODY_STATUS_ACK:
@@ -195,6 +197,7 @@ static inline void agent_stop(struct agent *a)
 	uv_close((uv_handle_t *)&a->beat, NULL);
 	uv_run(&s->loop, UV_RUN_NOWAIT);
 	pb_free(a->last_task);
+	pb_free(a->last_order);
 	pb_free(a->node);
 	pb_free(a->net);
 	free(a);
