@@ -1,5 +1,7 @@
 #include "restart.h"
 
+#include "updater.h"
+
 #include "common/clock.h"
 #include "common/mem.h"
 
@@ -122,6 +124,22 @@ static bool has_current(struct plan *p, const pb_service *service, const struct 
 	return false;
 }
 
+/* Its node is being drained, and it runs on until its successor does. */
+static bool stays_meanwhile(struct plan *p, const pb_service *service, const pb_task *task)
+{
+	return updater_starts_first(service) && !service_is_global(service) && task_state(task) == TASK_RUNNING &&
+	       (int)task->desired == TASK_RUNNING && !slot_task_outdated(p, service, task) && judge(p, task) == DRAINED;
+}
+
+static bool current_runs(struct plan *p, const pb_service *service, const struct slot *slot, const pb_task *but)
+{
+	for (size_t i = 0; i < slot->n; i++)
+		if (slot->tasks[i] != but && task_live(slot->tasks[i]) && task_state(slot->tasks[i]) == TASK_RUNNING &&
+		    !slot_task_outdated(p, service, slot->tasks[i]))
+			return true;
+	return false;
+}
+
 static int64_t successor_start(struct plan *p, const pb_service *service, const pb_task *old,
 			       enum verdict verdict)
 {
@@ -144,6 +162,11 @@ static void succeed(struct plan *p, const pb_service *service, struct slot *slot
 {
 	const pb_task *old = slot->tasks[i];
 
+	if (verdict == DRAINED && stays_meanwhile(p, service, old) && !current_runs(p, service, slot, old)) {
+		if (!has_current(p, service, slot, old) && restart_wanted(slot, old))
+			slot_create(p, service, slot, TASK_RUNNING, 0);
+		return;
+	}
 	if (!has_current(p, service, slot, old) && restart_wanted(slot, old) &&
 	    !slot_create(p, service, slot, TASK_READY, successor_start(p, service, old, verdict)))
 		return;
@@ -196,7 +219,7 @@ void restart_dedupe(struct plan *p, const pb_service *service, struct slot *slot
 	for (size_t i = 0; i < slot->n; i++) {
 		size_t *keep, drop = i;
 
-		if (!task_live(slot->tasks[i]))
+		if (!task_live(slot->tasks[i]) || stays_meanwhile(p, service, slot->tasks[i]))
 			continue;
 		keep = &best[slot_task_outdated(p, service, slot->tasks[i])];
 		if (*keep == SIZE_MAX) {

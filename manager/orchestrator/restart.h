@@ -3,6 +3,8 @@
  * task is shut down and, if the restart policy wants it, a successor waits (desired READY) for the
  * delay and for the old task to stop.
  *
+ * A task that runs on a drained node stays until its successor runs, if the service's updates start first.
+ *
  * Attempts are counted in the kept tasks of the slot, so that a new leader counts on. A delay
  * applies only to tasks that ended by themselves: who lost its node is replaced at once.
  */

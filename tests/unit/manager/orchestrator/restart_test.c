@@ -254,11 +254,46 @@ static void removed_node(void **state)
 	rounds_fini(&r);
 }
 
-static void drain_stops_first(void **state)
+/* Where updates do: what runs stays until its successor runs. */
+static void drain_starts_first(void **state)
 {
 	struct rounds r;
 
 	begin(&r, service("web", .order = SKEIN__UPDATE_ORDER__START_FIRST));
+	rounds_availability(&r, "n1", AVAILABILITY_DRAIN);
+	rounds_settle(&r);
+	assert_desired(view_task(r.view, "t1"), TASK_RUNNING);
+	assert_desired(newest(&r), TASK_RUNNING);
+	assert_string_equal(newest(&r)->node_id, "n2");
+	rounds_new_leader(&r);
+	assert_int_equal(rounds_settle(&r), 0);
+	rounds_report(&r, newest(&r)->id, TASK_RUNNING);
+	rounds_settle(&r);
+	assert_desired(view_task(r.view, "t1"), TASK_SHUTDOWN);
+	assert_desired(newest(&r), TASK_RUNNING);
+	rounds_fini(&r);
+}
+
+/* The node comes back before the successor is there: one of them goes, and it is the one that does not run yet. */
+static void drain_is_taken_back(void **state)
+{
+	struct rounds r;
+
+	begin(&r, service("web", .order = SKEIN__UPDATE_ORDER__START_FIRST));
+	rounds_availability(&r, "n1", AVAILABILITY_DRAIN);
+	rounds_settle(&r);
+	rounds_availability(&r, "n1", AVAILABILITY_ACTIVE);
+	rounds_settle(&r);
+	assert_desired(view_task(r.view, "t1"), TASK_RUNNING);
+	assert_desired(newest(&r), TASK_SHUTDOWN);
+	rounds_fini(&r);
+}
+
+static void drain_stops_first(void **state)
+{
+	struct rounds r;
+
+	begin(&r, service("web"));
 	rounds_availability(&r, "n1", AVAILABILITY_DRAIN);
 	rounds_settle(&r);
 	assert_desired(view_task(r.view, "t1"), TASK_SHUTDOWN);
@@ -391,6 +426,8 @@ int main(void)
 		cmocka_unit_test(unknown_and_disconnected_nodes_keep_their_tasks),
 		cmocka_unit_test(orphaned_after_a_day),
 		cmocka_unit_test(removed_node),
+		cmocka_unit_test(drain_starts_first),
+		cmocka_unit_test(drain_is_taken_back),
 		cmocka_unit_test(drain_stops_first),
 		cmocka_unit_test(a_successor_waits_a_minute_at_most),
 		cmocka_unit_test(a_successor_does_not_wait_for_a_node_that_goes_down),
