@@ -56,6 +56,8 @@ static void put_exit_status(FILE *out)
 	      "  0     success; for create, update and scale: the service runs as asked\n"
 	      "  1     the cluster refused or failed to do it\n"
 	      "  2     wrong flags or arguments: nothing was done\n"
+	      "  3     task migrate: refused, nothing was touched\n"
+	      "  4     task migrate: rolled back, the task runs where it did\n"
 	      "  130   interrupted; a service goes on converging\n",
 	      out);
 }

@@ -69,6 +69,8 @@ static void put_exit_status(FILE *out)
 	      ".TP\n0\nSuccess. For create, update and scale: the service runs as asked.\n"
 	      ".TP\n1\nThe cluster refused or failed to do it; the reason is on standard error.\n"
 	      ".TP\n2\nWrong flags or arguments: nothing was done.\n"
+	      ".TP\n3\nOf task migrate: refused, nothing was touched.\n"
+	      ".TP\n4\nOf task migrate: rolled back, the task runs where it did.\n"
 	      ".TP\n130\nInterrupted. A service goes on converging.\n",
 	      out);
 }

@@ -70,6 +70,8 @@
 	 .help = "most replacements of one task (0 = no limit)"},                                  \
 	{"restart-window", 0, F(DURATION, restart_window),                                         \
 	 .help = "time in which attempts are counted (0 = all)"},                                  \
+	{"live-migrate", 0, F(BOOL, live_migrate),                                                 \
+	 .help = "run the tasks so that they can be moved to other nodes while they run, and only where that is possible"}, \
 	{"endpoint-mode", 0, F(ENUM, endpoint_mode), .choices = "vip|dnsrr", .def = DEF("vip"),    \
 	 .help = "what the service's name leads to: a virtual address, or each task's"},           \
 	UPDATE_SCALARS("update", update, DEF), UPDATE_SCALARS("rollback", rollback, DEF),          \

@@ -24,7 +24,7 @@ struct service_flags {
 	bool force, rollback_now;
 
 	char *hostname, *user, *workdir, *stop_signal, *endpoint_mode;
-	bool tty, init, read_only;
+	bool tty, init, read_only, live_migrate;
 	int64_t stop_grace_period, oom_score_adj;
 
 	char *health_cmd;

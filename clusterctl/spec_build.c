@@ -196,6 +196,8 @@ int spec_apply_scalars(pb_service_spec *spec, const struct option_def *defs,
 	apply_restart(spec->task->restart, f, &s);
 	apply_update(spec->update, &f->update, "update", &s);
 	apply_update(spec->rollback, &f->rollback, "rollback", &s);
+	if (given(&s, "live-migrate"))
+		spec->task->live_migrate = f->live_migrate;
 	if (given(&s, "replicas-max-per-node"))
 		spec->task->placement->max_replicas_per_node = f->replicas_max_per_node;
 	/* as long as it is the default, a spec does not need to say it */

@@ -21,8 +21,9 @@ const struct noun nouns[] = {
 };
 
 static const struct verb *const parts[] = {
-	cluster_verbs, token_verbs, ui_token_verbs, node_verbs,	 service_change_verbs, service_show_verbs,
-	service_verbs, task_verbs,  events_verbs, top_verbs, network_verbs,	 image_verbs,	       self_verbs,
+	cluster_verbs,	 token_verbs,  ui_token_verbs, node_verbs,    drain_verbs, service_change_verbs, service_show_verbs,
+	rebalance_verbs, service_verbs, task_verbs,	migrate_verbs, events_verbs, top_verbs,		 network_verbs,
+	image_verbs,	 self_verbs,
 };
 
 #define MAX_VERBS 100

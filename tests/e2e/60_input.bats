@@ -221,6 +221,7 @@ commands() {
 		2 | --endpoint-mode & x & vip, dnsrr | clusterctl service update --endpoint-mode x nosuch
 		1 | no such service & nosuch | clusterctl service update --force nosuch
 		1 | no such service & nosuch | clusterctl service rollback nosuch
+		1 | no such service & nosuch | clusterctl service rebalance --dry-run nosuch
 		1 | no such service & nosuch | clusterctl service rm nosuch
 		1 | no such service & nosuch | clusterctl service ps nosuch
 		2 | --filter & bogus & desired-state | clusterctl service ps --filter bogus=1 nosuch
@@ -238,6 +239,17 @@ commands() {
 		1 | no such service & nosuch | clusterctl service explain nosuch
 		2 | task bogus | clusterctl task bogus
 		1 | no such task & nosuch | clusterctl task inspect nosuch
+		2 | missing an argument & TASK | clusterctl task migrate
+		2 | --to & id or the name | clusterctl task migrate --to "" nosuch
+		2 | --freeze-budget & soon & 500ms | clusterctl task migrate --freeze-budget soon nosuch
+		2 | --max-rounds & 0 & 1 to 100 | clusterctl task migrate --max-rounds 0 nosuch
+		2 | --timeout & 10 & 500ms | clusterctl task migrate --timeout 10 nosuch
+		3 | no such task & nosuch | clusterctl task migrate nosuch
+		2 | --timeout & 25h & 24h | clusterctl task migrate --timeout 25h nosuch
+		2 | --freeze-budget & 2h & 1h | clusterctl task migrate --freeze-budget 2h nosuch
+		2 | --filter & colour & service | clusterctl task migrations --filter colour=red
+		1 | state & flying & rolled-back | clusterctl task migrations --filter state=flying
+		1 | no such migration & nosuch | clusterctl task cancel-migration nosuch
 		2 | --filter & bogus | clusterctl task ls --filter bogus=1
 	EOT
 }
@@ -288,6 +300,10 @@ commands() {
 		1 | role=bogus & worker & manager | clusterctl node ls --filter role=bogus
 		1 | no such node & nosuch | clusterctl node inspect nosuch
 		1 | no such node & nosuch | clusterctl node ps nosuch
+		2 | --timeout & --wait | clusterctl node drain --timeout 5s h1
+		2 | --timeout & soon | clusterctl node drain --wait --timeout soon h1
+		1 | no such node & nosuch | clusterctl node drain --wait nosuch
+		1 | no such node & nosuch | clusterctl node activate nosuch
 		2 | nothing to change & --availability | clusterctl node update h1
 		2 | --availability & x & drain | clusterctl node update --availability x h1
 		2 | --role & x & worker, manager | clusterctl node update --role x h1

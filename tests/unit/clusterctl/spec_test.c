@@ -142,6 +142,7 @@ static const struct created {
 	 "[{\"network_id\": \"front\", \"network_name\": \"\", \"aliases\": [], \"ipv4\": \"\", \"ipv6\": \"\"}, "
 	 "{\"network_id\": \"back\", \"network_name\": \"\", \"aliases\": [\"db\"], \"ipv4\": \"\", \"ipv6\": \"\"}]"},
 	{"--network front i", "task.network", ""},
+	{"--live-migrate i", "task.live_migrate", "true"},
 	{"--endpoint-mode dnsrr i", "endpoint.mode", "dnsrr"},
 	{"-p 8080:80 i", "endpoint.ports",
 	 "[{\"protocol\": \"tcp\", \"target\": 80, \"published\": 8080, \"mode\": \"ingress\", \"host_ip\": \"\"}]"},
