@@ -245,7 +245,6 @@ browse() {
 		b.wait(f"{texts}.length > 3")
 		until(3)
 		look("true")
-		until(1)
 		known = b.run(f"{texts}.length")
 		until(0)
 		assert b.run("document.querySelector('#live').dataset.state") == "live"
