@@ -110,6 +110,27 @@ static void claim(struct plan *p, const pb_migration *m, const pb_task *source)
 	plan_put(p, copy);
 }
 
+/* Its turn has not come. What is drained waits as long as others leave before it: they all come to an end. */
+static void let_wait(struct plan *p, const pb_migration *m, const char *why)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+	int64_t deadline = migration_deadline(m);
+	char human[STR_HUMAN_MAX];
+
+	if (deadline > p->now) {
+		wakes_set(p->wakes, WAKE_MIGRATION, "", deadline);
+		return;
+	}
+	str_duration(p->now - m->phase_at, human);
+	strbuf_printf(&text, "it could not begin within %s: %s", human, why);
+	begin_refuse(p, m, text.p);
+}
+
+static bool may_queue(const pb_migration *m)
+{
+	return str_eq(m->cause, "drain");
+}
+
 void begin_plan(struct plan *p, const pb_migration *m, struct running *running)
 {
 	const pb_task *source = view_task(p->view, m->source_task);
@@ -122,16 +143,26 @@ void begin_plan(struct plan *p, const pb_migration *m, struct running *running)
 		begin_refuse(p, m, why);
 		return;
 	}
-	if (running->n >= MIGRATOR_AT_ONCE || !is_settled(p, source) || count(running, source->node_id, true) >= MIGRATOR_PER_NODE)
+	if (!is_settled(p, source)) {
+		let_wait(p, m, "an update or a restart of its slot is under way");
 		return;
+	}
+	if (running->n >= MIGRATOR_AT_ONCE || count(running, source->node_id, true) >= MIGRATOR_PER_NODE) {
+		if (!may_queue(m))
+			let_wait(p, m, "too many others are being moved");
+		return;
+	}
 	target = make_target(p, m, source);
 	node = p->place(p, target, m->target_node, &nowhere);
 	if (!node) {
 		begin_refuse(p, m, nowhere);
 		return;
 	}
-	if (count(running, node->id, false) >= MIGRATOR_PER_NODE)
+	if (count(running, node->id, false) >= MIGRATOR_PER_NODE) {
+		if (!may_queue(m))
+			let_wait(p, m, "too many others are being moved to the same node");
 		return;
+	}
 	pb_set_str(&target->node_id, node->id);
 	plan_status(p, target, TASK_ASSIGNED, "waits for the container to be moved", NULL);
 	m = start(p, m, source->node_id, target);

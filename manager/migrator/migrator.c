@@ -113,6 +113,19 @@ void running_add(struct running *running, const pb_migration *m)
 	running->v[running->n++].target = m->target_node;
 }
 
+static void advance_all(struct plan *p)
+{
+	_cleanup_free_ const pb_migration **active = NULL;
+	size_t n;
+
+	active = view_migrations_active(p->view, &n);
+	qsort(active, n, sizeof(*active), by_age);
+	for (size_t i = 0; i < n; i++)
+		if ((int)active[i]->phase > MIGRATION_NEW)
+			advance(p, active[i]->id);
+}
+
+/* Ends stand before beginnings, so that a part of it makes room before it takes any. */
 void migrator_plan(struct plan *p)
 {
 	_cleanup_free_ const pb_migration **active = NULL;
@@ -120,19 +133,14 @@ void migrator_plan(struct plan *p)
 	size_t n;
 
 	wakes_drop(p->wakes, WAKE_MIGRATION, "");
+	advance_all(p);
 	drain_plan(p);
 	active = view_migrations_active(p->view, &n);
 	qsort(active, n, sizeof(*active), by_age);
+	/* What has come to its end just now makes room. */
 	for (size_t i = 0; i < n; i++)
 		if ((int)active[i]->phase > MIGRATION_NEW)
-			advance(p, active[i]->id);
-	/* What has come to its end just now makes room. */
-	for (size_t i = 0; i < n; i++) {
-		const pb_migration *m = view_migration(p->view, active[i]->id);
-
-		if ((int)m->phase > MIGRATION_NEW && !migration_over(m))
-			running_add(&running, m);
-	}
+			running_add(&running, active[i]);
 	for (size_t i = 0; i < n; i++)
 		if ((int)active[i]->phase == MIGRATION_NEW)
 			begin_plan(p, active[i], &running);

@@ -195,10 +195,10 @@ static void lose(const struct trouble *t, struct migration_verdict *out, const c
 	end(out, MIGRATION_LOST, FATE_RELEASE, FATE_REMOVE);
 }
 
-/* Nothing of it will run at the target: who promised, who is down, who is not there. */
+/* Nothing of it will run at the target: who was never allowed to, who promised, who is down, who is not there. */
 static void give_up(const struct trouble *t, struct migration_verdict *out)
 {
-	if (step_of(t->target) != STEP_DISCARDED && !is_down(t->target) && t->target->task)
+	if ((int)t->m->reached >= MIGRATION_SWITCH && step_of(t->target) != STEP_DISCARDED && !is_down(t->target) && t->target->task)
 		return;
 	if ((int)t->m->reached <= MIGRATION_PREPARE && !is_gone(t->source) && !is_down(t->source))
 		end(out, MIGRATION_REFUSED, FATE_RELEASE, FATE_REMOVE);
@@ -248,10 +248,11 @@ int64_t migration_deadline(const pb_migration *m)
 	int64_t copying = m->options && m->options->timeout > 0 ? m->options->timeout : MIGRATION_COPY_DEFAULT_NS;
 
 	switch ((int)m->phase) {
-	case MIGRATION_PREPARE:
-		return m->phase_at + MIGRATION_PREPARE_NS;
+	case MIGRATION_NEW:
 	case MIGRATION_COPY:
 		return m->phase_at > INT64_MAX - copying ? INT64_MAX : m->phase_at + copying;
+	case MIGRATION_PREPARE:
+		return m->phase_at + MIGRATION_PREPARE_NS;
 	case MIGRATION_FREEZE:
 		return m->phase_at + MIGRATION_FREEZE_NS;
 	case MIGRATION_SWITCH:

@@ -46,7 +46,7 @@ struct migration_verdict {
 void migration_plan(const pb_migration *m, const struct migration_end *source, const struct migration_end *target, const char *stop,
 		    int64_t now, struct migration_verdict *ret);
 
-/* When its phase is given up (INT64_MAX: it has no deadline). */
+/* When its phase is given up (INT64_MAX: it has no deadline). NEW waits as long as the copying may take. */
 int64_t migration_deadline(const pb_migration *m);
 /* "PREPARE", ...; static. */
 const char *migration_phase_name(int phase);

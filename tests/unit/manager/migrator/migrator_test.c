@@ -49,6 +49,7 @@ static void ask(struct rounds *r, const char *id, const char *task_id, const cha
 	pb_set_str(&m->id, id);
 	m->meta = pb_new(&skein__meta__descriptor);
 	m->meta->created_at = r->now + (int64_t)view_count(r->view, KIND_MIGRATION);
+	m->phase_at = r->now;
 	pb_set_str(&m->service_id, "web");
 	m->slot = view_task(r->view, task_id)->slot;
 	pb_set_str(&m->source_task, task_id);
@@ -269,10 +270,90 @@ static void deadlines_wake(void **state)
 	assert_int_equal(wakes_next(&r.wakes), r.now + 600 * SEC);
 	r.now += 600 * SEC;
 	rounds_settle(&r);
-	assert_int_equal(phase(&r, "m1"), MIGRATION_ABORT);
-	rounds_node_state(&r, "n2", NODE_DOWN);
+	/* The target does not answer; but it was never allowed to run it. */
+	assert_int_equal(phase(&r, "m1"), MIGRATION_REFUSED);
+	rounds_fini(&r);
+}
+
+/* What was asked for is not waited for without end, and the reason is said. */
+static void waiting_has_an_end(void **state)
+{
+	struct rounds r;
+
+	begin(&r, 3);
+	ask(&r, "m1", "t1", "");
+	ask(&r, "m2", "t2", "");
+	r.now += SEC; /* its time runs from when it was asked for */
+	ask(&r, "m3", "t3", "");
+	assert_int_equal(phase(&r, "m3"), MIGRATION_NEW);
+	r.now += 300 * SEC;
+	for (unsigned i = 1; i <= 2; i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "m%u", i);
+		say(&r, id, false, STEP_PREPARED, NULL);
+		say(&r, id, true, STEP_PREPARED, NULL);
+		assert_int_equal(phase(&r, id), MIGRATION_COPY);
+	}
+	assert_int_equal(phase(&r, "m3"), MIGRATION_NEW);
+	r.now += 300 * SEC;
+	rounds_settle(&r);
+	assert_int_equal(phase(&r, "m3"), MIGRATION_REFUSED);
+	assert_non_null(strstr(view_migration(r.view, "m3")->message, "too many others are being moved"));
+	assert_int_equal(view_task(r.view, "t3")->desired, TASK_RUNNING);
+	rounds_fini(&r);
+}
+
+/* Nor for a slot that does not come to rest; nobody else has to change for it. */
+static void a_slot_that_never_settles(void **state)
+{
+	struct rounds r;
+	pb_task *t;
+
+	begin(&r, 1);
+	t = pb_dup(view_task(r.view, "t1"));
+	t->status->state = (Skein__TaskState)TASK_STARTING;
+	rounds_put(&r, KIND_TASK, "t1", t);
+	ask(&r, "m1", "t1", "n2");
+	assert_int_equal(phase(&r, "m1"), MIGRATION_NEW);
+	assert_int_equal(wakes_next(&r.wakes), r.now + 600 * SEC);
+	r.now += 600 * SEC;
 	rounds_settle(&r);
 	assert_int_equal(phase(&r, "m1"), MIGRATION_REFUSED);
+	assert_non_null(strstr(view_migration(r.view, "m1")->message, "of its slot is under way"));
+	rounds_fini(&r);
+}
+
+/* A node that is drained: the last ones wait as long as the first ones take. */
+static void the_drained_wait_their_turn(void **state)
+{
+	struct rounds r;
+	const pb_migration **list;
+	size_t n;
+
+	begin(&r, 3);
+	rounds_availability(&r, "n1", AVAILABILITY_DRAIN);
+	rounds_settle(&r);
+	list = view_migrations_active(r.view, &n);
+	assert_int_equal(n, 3);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *id = xstrdup(list[i]->id);
+
+		if (phase(&r, id) != MIGRATION_NEW) {
+			say(&r, id, false, STEP_PREPARED, NULL);
+			say(&r, id, true, STEP_PREPARED, NULL);
+		}
+	}
+	free(list);
+	r.now += 599 * SEC;
+	rounds_new_leader(&r);
+	rounds_settle(&r);
+	r.now += SEC;
+	wakes_due(&r.wakes, r.now, &r.dirty);
+	list = view_migrations_active(r.view, &n);
+	for (size_t i = 0; i < n; i++)
+		assert_int_not_equal(list[i]->phase, MIGRATION_REFUSED);
+	free(list);
 	rounds_fini(&r);
 }
 
@@ -296,9 +377,7 @@ static void wishes_for_the_slot_come_first(void **state)
 			pb_free(s);
 		rounds_put(&r, KIND_SERVICE, "web", wish ? s : NULL);
 		rounds_settle(&r);
-		assert_int_equal(phase(&r, "m1"), MIGRATION_ABORT);
-		assert_int_equal(view_task(r.view, "t1")->desired, TASK_RUNNING);
-		say(&r, "m1", true, STEP_DISCARDED, NULL);
+		assert_int_equal(phase(&r, "m1"), MIGRATION_REFUSED);
 		assert_true(view_task(r.view, "t1")->desired > (Skein__TaskState)TASK_RUNNING);
 		rounds_fini(&r);
 	}
@@ -350,6 +429,7 @@ static void parts_of_plans_are_made_up_for(void **state)
 
 			pb_set_str(&m->id, "m1");
 			pb_set_str(&m->service_id, "web");
+			m->phase_at = r.now;
 			m->slot = 1;
 			pb_set_str(&m->source_task, "t1");
 			rounds_put(&r, KIND_MIGRATION, "m1", m);
@@ -380,6 +460,9 @@ int main(void)
 		cmocka_unit_test(refusals_name_the_cause),
 		cmocka_unit_test(limits_make_others_wait),
 		cmocka_unit_test(deadlines_wake),
+		cmocka_unit_test(waiting_has_an_end),
+		cmocka_unit_test(a_slot_that_never_settles),
+		cmocka_unit_test(the_drained_wait_their_turn),
 		cmocka_unit_test(wishes_for_the_slot_come_first),
 		cmocka_unit_test(drained_nodes_are_left_by_moving),
 		cmocka_unit_test(parts_of_plans_are_made_up_for),

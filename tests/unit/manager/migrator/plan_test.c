@@ -132,11 +132,13 @@ static const struct row rows[] = {
 	{"promised", ABORT, .reached = SWITCH, .source = {STEP_SENT}, .target = {STEP_DISCARDED}, .next = RESUME},
 	{"target down", ABORT, .reached = SWITCH, .source = {STEP_SENT}, .target = {STEP_RECEIVED, .node = DOWN}, .next = RESUME},
 	{"target removed", ABORT, .reached = SWITCH, .source = {STEP_SENT}, .target = {STEP_RECEIVED, .node = REMOVED}, .next = RESUME},
-	{"target's task gone", ABORT, .reached = COPY, .target = {.state = -1}, .next = RESUME},
+	{"target's task gone", ABORT, .reached = SWITCH, .source = {STEP_SENT}, .target = {.state = -1}, .next = RESUME},
+	{"target silent, was never allowed to", ABORT, .reached = FREEZE, .source = {STEP_SENT}, .target = {STEP_RECEIVED}, .next = RESUME},
+	{"target silent, from COPY", ABORT, .reached = COPY, .source = {STEP_PREPARED}, .target = {STEP_PREPARED}, .next = RESUME},
 	{"promised, from COPY", ABORT, .reached = COPY, .source = {STEP_PREPARED}, .target = {STEP_DISCARDED}, .next = RESUME},
 	{"promised, from PREPARE", ABORT, .reached = PREPARE, .target = {STEP_DISCARDED}, ENDS(REFUSED, RELEASE, REMOVE)},
 	{"target down, from PREPARE", ABORT, .reached = PREPARE, .target = {.node = DOWN}, ENDS(REFUSED, RELEASE, REMOVE)},
-	{"target silent, from PREPARE", ABORT, .reached = PREPARE, .next = ABORT},
+	{"target silent, from PREPARE", ABORT, .reached = PREPARE, ENDS(REFUSED, RELEASE, REMOVE)},
 	{"promised, from PREPARE, the source is lost", ABORT, .reached = PREPARE, .source = {.node = DOWN}, .target = {STEP_DISCARDED},
 	 .next = RESUME},
 	{"promised, from PREPARE, the container ended", ABORT, .reached = PREPARE, .source = {.state = TASK_FAILED},
@@ -254,7 +256,7 @@ static void never_both(void **state)
 		if (v.phase == SWITCH && row.phase != SWITCH)
 			assert_true(row.phase == FREEZE && row.target.step == STEP_RECEIVED && row.source.step < STEP_RESTORED);
 		if (v.phase == RESUME && row.phase != RESUME)
-			assert_true(row.phase == ABORT && (row.target.step == STEP_DISCARDED || row.target.node != UP));
+			assert_true(row.phase == ABORT && (row.reached != SWITCH || row.target.step == STEP_DISCARDED || row.target.node != UP));
 		if (v.phase == MIGRATION_MOVED)
 			assert_true(row.phase == SWITCH && row.target.step == STEP_RESTORED);
 		assert_true(v.phase >= row.phase);
@@ -277,6 +279,10 @@ static void deadlines(void **state)
 	assert_int_equal(migration_deadline(&m), NOW + 30 * SEC);
 	options.timeout = INT64_MAX;
 	assert_int_equal(migration_deadline(&m), INT64_MAX);
+	m.phase = (Skein__MigrationPhase)NEW;
+	assert_int_equal(migration_deadline(&m), INT64_MAX);
+	options.timeout = 30 * SEC;
+	assert_int_equal(migration_deadline(&m), NOW + 30 * SEC);
 	m.phase = (Skein__MigrationPhase)PREPARE;
 	assert_int_equal(migration_deadline(&m), NOW + MINUTES(10));
 	m.phase = (Skein__MigrationPhase)FREEZE;
